@@ -1,0 +1,148 @@
+//! Identifiers and instants of a record.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CallId(Uuid);
+
+/// The identity of one client request, shared by the attempts it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RequestId(Uuid);
+
+/// The place of a row among those of its instance: 1, 2, 3 and so on, without gaps; 0 is "not yet written".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Seq(u64);
+
+/// An instant in UTC, in microseconds since 1970-01-01.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Timestamp(i64);
+
+// === impl CallId ===
+
+impl CallId {
+    /// Makes an id of the instant (milliseconds since 1970) and ten random bytes.
+    pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
+        Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+    }
+
+    /// The UUID itself.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// The request of which this call is the first attempt; it has the same UUID.
+    pub const fn as_request(self) -> RequestId {
+        RequestId(self.0)
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for CallId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+// === impl RequestId ===
+
+impl RequestId {
+    /// The UUID itself.
+    pub const fn uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// === impl Seq ===
+
+impl Seq {
+    /// The place before the first row.
+    pub const ZERO: Self = Self(0);
+
+    /// Wraps a number read from a durable place.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// The next place.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+// === impl Timestamp ===
+
+impl Timestamp {
+    /// Microseconds in a day.
+    pub const DAY_US: i64 = 86_400_000_000;
+
+    /// Wraps microseconds since 1970-01-01 UTC.
+    pub const fn from_unix_us(us: i64) -> Self {
+        Self(us)
+    }
+
+    /// Microseconds since 1970-01-01 UTC.
+    pub const fn unix_us(self) -> i64 {
+        self.0
+    }
+
+    /// Whole days since 1970-01-01 UTC: the partition of the row.
+    pub const fn day(self) -> i32 {
+        // An i64 of microseconds spans 2 * 106,751,991 days, which an i32 holds.
+        self.0.div_euclid(Self::DAY_US) as i32
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let us = |span: Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+        Self(match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => us(after),
+            Err(before) => -us(before.duration()),
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn call_ids_are_version_7_and_sort_by_time() {
+        let earlier = CallId::from_parts(1_700_000_000_000, [255; 10]);
+        let later = CallId::from_parts(1_700_000_000_001, [0; 10]);
+        assert!(earlier < later);
+        assert_eq!(earlier.uuid().get_version_num(), 7);
+        assert_eq!(earlier.to_string().parse::<CallId>().unwrap(), earlier);
+    }
+
+    #[test]
+    fn days_before_the_epoch_are_negative() {
+        assert_eq!(Timestamp::from_unix_us(-1).day(), -1);
+        assert_eq!(Timestamp::from_unix_us(Timestamp::DAY_US).day(), 1);
+    }
+}

@@ -1,0 +1,32 @@
+//! The vocabulary of the ledger: what one call is, what it used, what it cost, and which columns that becomes.
+//!
+//! Types only. No I/O, no runtime, no query engine: the data plane, the store and the controller all speak in these words,
+//! and none of them compiles the others to do so.
+//!
+//! - [`Intent`] is a call that asks to be admitted, [`Ending`] how it ended, [`Record`] the row that both become.
+//! - [`Ledger`] and [`OpenCall`] are the boundary between the request path and the store.
+//! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
+//! - [`column::USAGE`] declares every column of table `usage` once.
+
+mod amount;
+pub mod charge;
+pub mod column;
+mod id;
+mod identity;
+mod ledger;
+mod name;
+mod outcome;
+pub mod price;
+mod record;
+mod usage;
+
+pub use amount::{Amount, AmountError};
+pub use charge::{Charge, Cost, CostStatus, Meter};
+pub use id::{CallId, RequestId, Seq, Timestamp};
+pub use identity::{Caller, Identity, Tags};
+pub use ledger::{BoxFuture, Ending, Intent, Ledger, OpenCall, Receipt, Unavailable};
+pub use name::{Name, NameError};
+pub use outcome::{Decision, Outcome};
+pub use price::{Price, PriceList};
+pub use record::{Call, Record};
+pub use usage::{UnknownUsage, Usage, UsageSource};

@@ -1,0 +1,5 @@
+//! The ledger.
+
+mod tables;
+
+pub use tables::{Tables, VIEWS};
