@@ -1,0 +1,28 @@
+# What a developer types. Everything real happens in cargo and in tests/setup.sh.
+
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/tollgate/target
+
+QUICKSTART := examples/quickstart.yaml
+
+.PHONY: run test bench release fmt setup
+
+run: ## builds and starts the gateway with the quickstart configuration; needs Rust only
+	cargo run -- serve --config $(QUICKSTART)
+
+test: setup ## everything that must hold before a change is merged
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	cargo test --workspace
+
+bench: ## measures the optimised build; see BENCHMARKS.md
+	tests/bench/run.sh
+
+release: ## the optimised binary
+	cargo build --release
+
+fmt: ## formats the code
+	cargo fmt --all
+
+setup: ## installs what the tests need and is missing
+	tests/setup.sh
