@@ -1,0 +1,189 @@
+//! Decides what is answered, independently of the wire: text or tool call, its size, its tokens.
+//!
+//! The files in `openai/` and `anthropic/` write an [`Answer`] in their own shapes and decide nothing.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::directive::{Directives, UsageAt};
+use crate::models;
+use crate::prompt::{Last, Prompt};
+use crate::refusal::Refusal;
+use crate::text::{Size, Text, tokens_of_bytes};
+use crate::tool::{self, Call, Choice};
+use crate::usage::Usage;
+
+/// The length of a thinking block of which nothing is asked, in words.
+const THINKING_WORDS: usize = 12;
+
+/// The interface that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interface {
+    Chat,
+    Completions,
+    Responses,
+    Messages,
+}
+
+/// What is said.
+pub(crate) enum Content {
+    Text(Text),
+    /// A tool's name, and its arguments as a JSON text.
+    Call(String, Text),
+}
+
+/// One answer, before it is written.
+pub(crate) struct Answer<'a> {
+    pub(crate) model: Cow<'a, str>,
+    pub(crate) content: Content,
+    /// The text of a thinking block (messages, where the request switches thinking on).
+    pub(crate) thinking: Option<Text>,
+    pub(crate) usage: Usage,
+    /// What identifiers follow from.
+    pub(crate) seed: u64,
+    pub(crate) choices: usize,
+    pub(crate) service_tier: Cow<'a, str>,
+    pub(crate) include_usage: bool,
+    pub(crate) usage_at: UsageAt,
+    pub(crate) repeat_usage: bool,
+    /// Send an error instead of the rest, after so many events.
+    pub(crate) error_after: Option<usize>,
+}
+
+impl<'a> Answer<'a> {
+    /// Decides on the answer to a prompt; `echo` is the text to answer with where the request is to be echoed.
+    ///
+    /// # Errors
+    /// A refusal where a directive does not fit the interface, or contradicts the request.
+    pub(crate) fn new(
+        interface: Interface,
+        prompt: &'a Prompt<'a>,
+        asked: &'a Directives,
+        echo: Option<String>,
+    ) -> Result<Self, Refusal> {
+        fits(interface, asked)?;
+        let size = Size {
+            bytes: asked.bytes,
+            chunks: asked.chunks,
+            chunk_bytes: asked.chunk_bytes,
+            tokens_max: prompt.tokens_max,
+        };
+        let content = match (echo, call(prompt, asked)?, &prompt.schema) {
+            (Some(echo), _, _) => Content::Text(Text::given(echo, size)),
+            (None, Some(call), _) => Content::Call(call.name, Text::given(call.arguments, size)),
+            (None, None, Some(schema)) => {
+                let schema: Value = serde_json::from_str(schema).map_err(|error| Refusal::JsonType {
+                    reason: format!("schema: {error}"),
+                })?;
+                Content::Text(Text::given(tool::sample(&schema), size))
+            }
+            (None, None, None) => Content::Text(Text::words(size, prompt.seed)),
+        };
+        let thinking = (interface == Interface::Messages && prompt.thinking).then(|| {
+            let size = Size {
+                chunks: Some(THINKING_WORDS),
+                ..Size::default()
+            };
+            Text::words(size, !prompt.seed)
+        });
+        let visible = content.tokens() * prompt.choices as u64;
+        let thought = thinking.as_ref().map_or(0, |thinking| thinking.tokens);
+        let aliases = if interface == Interface::Messages {
+            models::ANTHROPIC
+        } else {
+            models::OPENAI
+        };
+        Ok(Self {
+            model: Cow::Borrowed(match &asked.model {
+                Some(model) => model,
+                None => models::snapshot(aliases, &prompt.model.0),
+            }),
+            content,
+            thinking,
+            usage: Usage::new(asked, prompt.input_tokens, visible, thought)?,
+            seed: prompt.seed,
+            choices: prompt.choices,
+            service_tier: Cow::Borrowed(service_tier(interface, prompt, asked)),
+            include_usage: prompt.include_usage || asked.include_usage,
+            usage_at: asked.usage_at,
+            repeat_usage: asked.repeat_usage,
+            error_after: asked.error_after,
+        })
+    }
+
+    /// Whether the request's limit on tokens ended the answer.
+    pub(crate) fn cut_short(&self) -> bool {
+        matches!(&self.content, Content::Text(text) if text.cut_short)
+    }
+
+    /// How many output tokens a stream has generated after `done` of `all` pieces.
+    pub(crate) fn output_after(&self, done: usize, all: usize) -> u64 {
+        let share = u128::from(self.usage.output) * done as u128 / (all.max(1) as u128);
+        u64::try_from(share).unwrap_or(u64::MAX)
+    }
+}
+
+impl Content {
+    /// The generated tokens.
+    pub(crate) fn tokens(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.tokens,
+            Self::Call(name, arguments) => tokens_of_bytes((name.len() + arguments.body.len()) as u64),
+        }
+    }
+}
+
+/// A tool is called when tools are offered and not forbidden, the user spoke last, and the call is forced by the
+/// request, asked for with `tool=1`, or the user speaks of the weather.
+fn call(prompt: &Prompt<'_>, asked: &Directives) -> Result<Option<Call>, Refusal> {
+    let (Some(tools), Last::User { asks_weather }) = (prompt.tools, prompt.last) else {
+        return Ok(None);
+    };
+    let choice = Choice::of(prompt.tool_choice);
+    let forced = matches!(choice, Choice::Must | Choice::Named(_));
+    if choice == Choice::Never || !asked.tool.unwrap_or(forced || asks_weather) {
+        return Ok(None);
+    }
+    tool::call(tools, &choice)
+}
+
+fn service_tier<'a>(interface: Interface, prompt: &'a Prompt<'_>, asked: &'a Directives) -> &'a str {
+    let sent = prompt.service_tier.as_ref().map_or("", |tier| &*tier.0);
+    match (&asked.service_tier, interface, sent) {
+        (Some(tier), _, _) => tier,
+        (None, Interface::Messages, _) => "standard",
+        (None, _, "fast") => "priority",
+        (None, _, "flex" | "priority" | "scale") => sent,
+        (None, _, _) => "default",
+    }
+}
+
+/// Refuses directives that mean nothing on this interface, rather than ignoring them.
+fn fits(interface: Interface, asked: &Directives) -> Result<(), Refusal> {
+    let openai_chunks = matches!(interface, Interface::Chat | Interface::Completions);
+    let fits = match asked.usage_at {
+        UsageAt::Own => true,
+        UsageAt::Every => openai_chunks || interface == Interface::Messages,
+        UsageAt::Finish | UsageAt::NoChoices | UsageAt::EmptyDelta => openai_chunks,
+        UsageAt::Start | UsageAt::Delta => interface == Interface::Messages,
+    };
+    let reason = "does not exist on this interface";
+    if !fits {
+        return Err(Refusal::DirectiveConflict { key: "usage_at", reason });
+    }
+    if interface != Interface::Chat {
+        for (key, value) in [("audio_in", asked.audio_in), ("audio_out", asked.audio_out)] {
+            if value.is_some() {
+                return Err(Refusal::DirectiveConflict { key, reason });
+            }
+        }
+    }
+    if openai_chunks && asked.web_search.is_some() {
+        return Err(Refusal::DirectiveConflict {
+            key: "web_search",
+            reason,
+        });
+    }
+    Ok(())
+}

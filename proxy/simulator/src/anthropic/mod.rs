@@ -1,0 +1,4 @@
+//! Anthropic's interfaces, a file each.
+
+pub(crate) mod messages;
+pub(crate) mod models;

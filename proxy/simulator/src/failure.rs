@@ -1,0 +1,164 @@
+//! A refusal in the words and the JSON shape of the provider that was asked.
+//!
+//! Shapes: OpenAI's error object as in openai-python `_exceptions.py` (message, type, param, code); Anthropic's as in
+//! its documentation of errors (`type: error`, an error type for every status, `request_id`).
+
+use http::StatusCode;
+
+use crate::out::Out;
+use crate::refusal::Refusal;
+use crate::route::Provider;
+
+/// Writes the body of an error answer.
+pub(crate) fn json(provider: Provider, refusal: &Refusal, request_id: &str, out: &mut Out) {
+    match provider {
+        Provider::OpenAi => openai(refusal, out),
+        Provider::Anthropic => anthropic(refusal, request_id, out),
+    }
+}
+
+fn openai(refusal: &Refusal, out: &mut Out) {
+    let (kind, code) = match refusal {
+        Refusal::Asked { status } => match status.as_u16() {
+            401 => ("invalid_request_error", Some("invalid_api_key")),
+            403 => ("invalid_request_error", Some("unsupported_country_region_territory")),
+            404 => ("invalid_request_error", Some("model_not_found")),
+            429 => ("tokens", Some("rate_limit_exceeded")),
+            503 => ("server_error", Some("server_overloaded")),
+            500.. => ("server_error", None),
+            _ => ("invalid_request_error", None),
+        },
+        Refusal::FieldMissing { .. } => ("invalid_request_error", Some("missing_required_parameter")),
+        Refusal::FieldInvalid { .. } => ("invalid_request_error", Some("invalid_value")),
+        Refusal::JsonType { .. } => ("invalid_request_error", Some("invalid_type")),
+        Refusal::ModelUnknown { .. } => ("invalid_request_error", Some("model_not_found")),
+        _ => ("invalid_request_error", None),
+    };
+    out.raw(r#"{"error":{"message":"#);
+    match refusal {
+        Refusal::CredentialMissing => out.string(
+            "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer \
+             auth (i.e. Authorization: Bearer YOUR_KEY).",
+        ),
+        Refusal::JsonSyntax { reason } => out
+            .raw("\"We could not parse the JSON body of your request. (HINT: ")
+            .escaped(reason)
+            .raw(")\""),
+        Refusal::Asked {
+            status: StatusCode::TOO_MANY_REQUESTS,
+        } => out.string("Rate limit reached for this model in organization org-simulator on tokens per min (TPM)."),
+        other => out.string(&capital(&other.to_string())),
+    };
+    out.raw(r#","type":"#).string(kind).raw(r#","param":"#);
+    optional(refusal.parameter(), out).raw(r#","code":"#);
+    optional(code, out).raw("}}");
+}
+
+fn anthropic(refusal: &Refusal, request_id: &str, out: &mut Out) {
+    let kind = match refusal.status().as_u16() {
+        401 => "authentication_error",
+        402 => "billing_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        504 => "timeout_error",
+        529 => "overloaded_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    };
+    out.raw(r#"{"type":"error","error":{"type":"#)
+        .string(kind)
+        .raw(r#","message":"#);
+    match refusal {
+        Refusal::CredentialMissing => out.string("x-api-key header is required"),
+        Refusal::FieldMissing { name } => out.string(&format!("{name}: Field required")),
+        Refusal::FieldInvalid { name, reason } => out.string(&format!("{name}: {reason}")),
+        Refusal::ModelUnknown { model } => out.string(&format!("model: {model}")),
+        Refusal::Asked { status } if status.as_u16() == 529 => out.string("Overloaded"),
+        other => out.string(&capital(&other.to_string())),
+    };
+    out.raw(r#"},"request_id":"#).string(request_id).raw("}");
+}
+
+fn optional<'o>(text: Option<&str>, out: &'o mut Out) -> &'o mut Out {
+    match text {
+        Some(text) => out.string(text),
+        None => out.raw("null"),
+    }
+}
+
+/// Providers begin their messages with a capital letter.
+fn capital(message: &str) -> String {
+    let mut letters = message.chars();
+    letters
+        .next()
+        .map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn shape(provider: Provider, refusal: &Refusal) -> Value {
+        let mut out = Out::default();
+        super::json(provider, refusal, "req_1", &mut out);
+        serde_json::from_slice(&out.0).unwrap()
+    }
+
+    #[test]
+    fn openai_names_message_type_parameter_and_code() {
+        let missing = shape(Provider::OpenAi, &Refusal::FieldMissing { name: "messages" });
+        assert_eq!(
+            missing,
+            json!({"error": {"message": "Missing required parameter: 'messages'", "type": "invalid_request_error",
+                "param": "messages", "code": "missing_required_parameter"}})
+        );
+        let limited = shape(
+            Provider::OpenAi,
+            &Refusal::Asked {
+                status: StatusCode::TOO_MANY_REQUESTS,
+            },
+        );
+        assert_eq!(limited["error"]["code"], "rate_limit_exceeded");
+        assert_eq!(
+            shape(Provider::OpenAi, &Refusal::CredentialMissing)["error"]["param"],
+            Value::Null
+        );
+    }
+
+    #[test]
+    fn anthropic_names_its_error_type_by_status() {
+        for (status, kind) in [
+            (400, "invalid_request_error"),
+            (401, "authentication_error"),
+            (429, "rate_limit_error"),
+            (500, "api_error"),
+            (529, "overloaded_error"),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let error = shape(Provider::Anthropic, &Refusal::Asked { status });
+            assert_eq!((&error["type"], &error["error"]["type"]), (&json!("error"), &json!(kind)));
+            assert_eq!(error["request_id"], "req_1");
+        }
+        let missing = shape(Provider::Anthropic, &Refusal::FieldMissing { name: "max_tokens" });
+        assert_eq!(missing["error"]["message"], "max_tokens: Field required");
+    }
+
+    #[test]
+    fn whatever_a_request_said_the_error_is_json() {
+        let reason = "a \"quote\" and a \\ and a \n".to_owned();
+        for provider in [Provider::OpenAi, Provider::Anthropic] {
+            shape(provider, &Refusal::JsonSyntax { reason: reason.clone() });
+            shape(
+                provider,
+                &Refusal::PathUnknown {
+                    method: http::Method::GET,
+                    path: reason.clone(),
+                },
+            );
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Status and headers of answers, as each provider sends them.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use http::{Response, StatusCode};
+
+use crate::body::Body;
+use crate::directive::Directives;
+use crate::out::id;
+use crate::route::Provider;
+
+/// Headers that are the same on every answer of OpenAI. The limits are never used up: nothing is limited here.
+const OPENAI: [(&str, &str); 9] = [
+    ("openai-organization", "org-simulator"),
+    ("openai-processing-ms", "12"),
+    ("openai-version", "2020-10-01"),
+    ("x-ratelimit-limit-requests", "10000"),
+    ("x-ratelimit-limit-tokens", "30000000"),
+    ("x-ratelimit-remaining-requests", "9999"),
+    ("x-ratelimit-remaining-tokens", "29999000"),
+    ("x-ratelimit-reset-requests", "6ms"),
+    ("x-ratelimit-reset-tokens", "2ms"),
+];
+
+/// Headers that are the same on every answer of Anthropic. Remaining tokens are rounded to thousands, as theirs are.
+const ANTHROPIC: [(&str, &str); 13] = [
+    ("anthropic-organization-id", "00000000-0000-4000-8000-000000000000"),
+    ("anthropic-ratelimit-requests-limit", "4000"),
+    ("anthropic-ratelimit-requests-remaining", "3999"),
+    ("anthropic-ratelimit-requests-reset", "2026-01-01T00:00:01Z"),
+    ("anthropic-ratelimit-tokens-limit", "4800000"),
+    ("anthropic-ratelimit-tokens-remaining", "4799000"),
+    ("anthropic-ratelimit-tokens-reset", "2026-01-01T00:00:01Z"),
+    ("anthropic-ratelimit-input-tokens-limit", "4000000"),
+    ("anthropic-ratelimit-input-tokens-remaining", "3999000"),
+    ("anthropic-ratelimit-input-tokens-reset", "2026-01-01T00:00:01Z"),
+    ("anthropic-ratelimit-output-tokens-limit", "800000"),
+    ("anthropic-ratelimit-output-tokens-remaining", "800000"),
+    ("anthropic-ratelimit-output-tokens-reset", "2026-01-01T00:00:01Z"),
+];
+
+/// The kind of body that follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Json,
+    Events,
+}
+
+/// The identifier of the n-th request that the server has seen.
+pub(crate) fn request_id(sequence: u64) -> String {
+    id("req_01", sequence, 22)
+}
+
+/// Puts the provider's head before a body.
+pub(crate) fn respond(
+    provider: Provider,
+    status: StatusCode,
+    kind: Kind,
+    request_id: &str,
+    asked: &Directives,
+    body: Body,
+) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.reserve(18);
+    let name = match provider {
+        Provider::OpenAi => {
+            fixed(headers, &OPENAI);
+            HeaderName::from_static("x-request-id")
+        }
+        Provider::Anthropic => {
+            fixed(headers, &ANTHROPIC);
+            HeaderName::from_static("request-id")
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(name, value);
+    }
+    headers.insert(
+        CONTENT_TYPE,
+        match kind {
+            Kind::Json => HeaderValue::from_static("application/json"),
+            Kind::Events => HeaderValue::from_static("text/event-stream; charset=utf-8"),
+        },
+    );
+    if kind == Kind::Events {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    if let Some(encoding) = asked.encoding {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+    }
+    if let Some(Ok(seconds)) = asked.retry_after.as_deref().map(HeaderValue::from_str)
+        && !status.is_success()
+    {
+        headers.insert(RETRY_AFTER, seconds);
+    }
+    debug_assert!(!headers.contains_key(TRANSFER_ENCODING), "framing is hyper's");
+    response
+}
+
+fn fixed(headers: &mut HeaderMap, all: &[(&'static str, &'static str)]) {
+    for (name, value) in all {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+}
