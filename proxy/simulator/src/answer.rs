@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::directive::{Directives, UsageAt};
+use crate::directive::{CHUNKS_MAX, Directives, Echo, TEXT_BYTES_MAX, UsageAt};
 use crate::models;
 use crate::prompt::{Last, Prompt};
 use crate::refusal::Refusal;
@@ -80,6 +80,7 @@ impl<'a> Answer<'a> {
             }
             (None, None, None) => Content::Text(Text::words(size, prompt.seed)),
         };
+        bounded(prompt, asked, &content)?;
         let thinking = (interface == Interface::Messages && prompt.thinking).then(|| {
             let size = Size {
                 chunks: Some(THINKING_WORDS),
@@ -157,6 +158,30 @@ fn service_tier<'a>(interface: Interface, prompt: &'a Prompt<'_>, asked: &'a Dir
         (None, _, "flex" | "priority" | "scale") => sent,
         (None, _, _) => "default",
     }
+}
+
+/// Refuses streams of more chunks, and answers of more text, than fit into memory comfortably. Only what was asked for
+/// can be that large: the default is not counted.
+fn bounded(prompt: &Prompt<'_>, asked: &Directives, content: &Content) -> Result<(), Refusal> {
+    let sized = asked.bytes.or(asked.chunks).or(asked.chunk_bytes).is_some();
+    if !sized && asked.echo == Echo::No && prompt.choices == 1 {
+        return Ok(());
+    }
+    let (Content::Text(text) | Content::Call(_, text)) = content;
+    if text.body.len().saturating_mul(prompt.choices) as u64 > TEXT_BYTES_MAX * 4 {
+        return Err(Refusal::DirectiveConflict {
+            key: "bytes",
+            reason: "times the number of choices is over 67108864 bytes",
+        });
+    }
+    if prompt.stream && text.pieces().len().saturating_mul(prompt.choices) as u64 > CHUNKS_MAX {
+        let reason = "makes more than 100000 chunks: ask for larger ones";
+        return Err(Refusal::DirectiveConflict {
+            key: "chunk_bytes",
+            reason,
+        });
+    }
+    Ok(())
 }
 
 /// Refuses directives that mean nothing on this interface, rather than ignoring them.

@@ -16,9 +16,9 @@ pub(crate) const HEADER: &str = "x-simulate";
 /// The largest token count that can be asked for.
 const TOKENS_MAX: u64 = 1_000_000_000_000;
 /// The largest text that can be asked for, in bytes.
-const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// The most content chunks that can be asked for.
-const CHUNKS_MAX: u64 = 100_000;
+pub(crate) const TEXT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The most content chunks of a stream.
+pub(crate) const CHUNKS_MAX: u64 = 100_000;
 /// The longest delay that can be asked for, in milliseconds.
 const DELAY_MS_MAX: u64 = 3_600_000;
 /// The longest `id`, in bytes.

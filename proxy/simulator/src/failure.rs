@@ -5,6 +5,7 @@
 
 use http::StatusCode;
 
+use crate::directive::HEADER;
 use crate::out::Out;
 use crate::refusal::Refusal;
 use crate::route::Provider;
@@ -88,8 +89,11 @@ fn optional<'o>(text: Option<&str>, out: &'o mut Out) -> &'o mut Out {
     }
 }
 
-/// Providers begin their messages with a capital letter.
+/// Providers begin their messages with a capital letter; a header's name keeps its spelling.
 fn capital(message: &str) -> String {
+    if message.starts_with(HEADER) {
+        return message.to_owned();
+    }
     let mut letters = message.chars();
     letters
         .next()

@@ -88,6 +88,8 @@ mod route;
 mod seen;
 mod server;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tool;
 mod usage;
