@@ -1,5 +1,32 @@
-//! The ledger.
+//! The ledger: a write-ahead log, rows in memory, a Delta Lake table, prices, and the SQL tables over them.
+//!
+//! - [`Store::open`] recovers a data directory; [`Store::ledger`] is what the request path records calls with.
+//! - [`Store::tables`] and [`Offline`] are what SQL reads: one snapshot of everything.
+//! - [`rating`] turns usage and prices into charges; it is a pure function.
+//!
+//! It serves no protocol and compiles no query: that is `query-api`.
 
+mod batch;
+mod error;
+mod history;
+mod hot;
+mod ledger;
+pub mod rating;
+mod recovery;
+pub mod reference;
+mod schema;
+mod store;
+mod table;
 mod tables;
+#[cfg(test)]
+mod testing;
+mod wal;
 
-pub use tables::{Tables, VIEWS};
+pub use batch::usage_batch;
+pub use error::Error;
+pub use rating::PriceBook;
+pub use schema::usage_schema;
+pub use store::{Config, Store};
+pub use table::table_url;
+pub use tables::{Named, Offline, Tables, VIEWS};
+pub use wal::Durability;

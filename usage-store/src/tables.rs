@@ -1,10 +1,28 @@
 //! What SQL sees: tables as of one snapshot, and the views over them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use datafusion::catalog::TableProvider;
+use arrow::array::RecordBatch;
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use datafusion::prelude::{cast, ident};
 use tollgate_record::BoxFuture;
+use url::Url;
+
+use crate::Error;
+use crate::history::History;
+use crate::hot::{Chunk, Hot};
+use crate::recovery::Recovered;
+use crate::schema::usage_schema;
+use crate::store::{Shared, lock_directory};
+use crate::table::Table;
+use crate::wal::lock;
+
+/// Tables by name.
+pub type Named = Vec<(&'static str, Arc<dyn TableProvider>)>;
 
 /// Something that can show its tables as they are at one instant.
 ///
@@ -15,14 +33,143 @@ pub trait Tables: Send + Sync + 'static {
     ///
     /// # Errors
     /// What the table's storage says.
-    fn snapshot(&self) -> BoxFuture<'_, Result<Vec<(&'static str, Arc<dyn TableProvider>)>, DataFusionError>>;
+    fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>>;
 }
 
 /// Views over the tables: name, meaning, and the query that each stands for.
 pub const VIEWS: &[(&str, &str, &str)] = &[(
     "requests",
-    "One row per client request: its attempts taken together.",
-    "SELECT request_id, min(start_time) AS start_time, max(start_date) AS start_date, count(*) AS attempts, \
-     max_by(call_id, attempt) AS call_id, max_by(outcome, attempt) AS outcome, max_by(status_code, attempt) AS status_code, \
-     max(team) AS team FROM usage WHERE corrects IS NULL GROUP BY request_id",
+    "One row per client request: its attempts taken together, with the outcome of the last.",
+    "SELECT request_id, \
+       min(start_time) AS start_time, \
+       min(start_date) AS start_date, \
+       count(*) AS attempts, \
+       last_value(call_id ORDER BY attempt) AS call_id, \
+       last_value(outcome ORDER BY attempt) AS outcome, \
+       last_value(status_code ORDER BY attempt) AS status_code, \
+       last_value(operation_name ORDER BY attempt) AS operation_name, \
+       last_value(provider_name ORDER BY attempt) AS provider_name, \
+       last_value(request_model ORDER BY attempt) AS request_model, \
+       last_value(response_model ORDER BY attempt) AS response_model, \
+       max(org) AS org, max(team) AS team, max(project) AS project, max(service) AS service, max(user_id) AS user_id, \
+       max(key_id) AS key_id, \
+       sum(input_tokens) AS input_tokens, \
+       sum(output_tokens) AS output_tokens, \
+       sum(cost) AS cost, \
+       max(currency) AS currency, \
+       sum(duration_us) AS duration_us \
+     FROM usage GROUP BY request_id",
 )];
+
+/// What queries and flushes share: rows in memory and the table, changed together.
+pub(crate) struct View {
+    pub(crate) hot: Hot,
+    pub(crate) table: Table,
+}
+
+/// A data directory that no gateway has open, for reading.
+pub struct Offline {
+    rows: RecordBatch,
+    table: Option<Table>,
+    history: History,
+    _lock: std::fs::File,
+}
+
+// === impl Shared ===
+
+impl Tables for Shared {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>> {
+        Box::pin(async move {
+            let (chunks, table) = {
+                let mut view = lock(self.view());
+                (view.hot.chunks(), view.table.clone())
+            };
+            let rows = chunks
+                .iter()
+                .map(|chunk: &Arc<Chunk>| chunk.batch())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(external)?;
+            let prices = lock(self.history()).batch().map_err(external)?;
+            tables(rows, Some(&table), prices).await
+        })
+    }
+}
+
+// === impl Offline ===
+
+impl Offline {
+    /// Opens a data directory while no gateway runs on it. Changes nothing in it.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if a gateway runs on it, [`Error::Damaged`] if its log is damaged, and what the file system or the table say.
+    pub async fn open(data: impl Into<PathBuf>, table: &Url) -> Result<Self, Error> {
+        let data = data.into();
+        let lock_file = lock_directory(&data)?;
+        let table = Table::open_existing(table).await?;
+        let folder = data.join("wal");
+        let mut recovered = Recovered::default();
+        if folder.exists() {
+            let owner = std::fs::read_to_string(data.join("instance")).unwrap_or_default();
+            let committed = match (&table, tollgate_record::Name::new(owner.trim())) {
+                (Some(table), Ok(owner)) => table.committed(&owner).await?,
+                _ => tollgate_record::Seq::ZERO,
+            };
+            recovered = Recovered::read(&folder, |_| committed, false)?;
+        }
+        let rows = crate::usage_batch(&recovered.rows)?;
+        Ok(Self {
+            rows,
+            table,
+            history: History::open_existing(&data)?,
+            _lock: lock_file,
+        })
+    }
+}
+
+impl Tables for Offline {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>> {
+        Box::pin(async move {
+            let prices = self.history.batch().map_err(external)?;
+            tables(vec![self.rows.clone()], self.table.as_ref(), prices).await
+        })
+    }
+}
+
+async fn tables(rows: Vec<RecordBatch>, table: Option<&Table>, prices: RecordBatch) -> Result<Named, DataFusionError> {
+    let files = table.map(Table::files).transpose().map_err(external)?;
+    let mut named: Named = vec![("usage", usage(rows, table).await?), ("prices", memory(prices)?)];
+    if let Some(files) = files {
+        named.push(("files", memory(files)?));
+    }
+    Ok(named)
+}
+
+/// Table `usage`: the committed rows and the hot ones.
+async fn usage(rows: Vec<RecordBatch>, table: Option<&Table>) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows])?);
+    let Some(table) = table else { return Ok(hot) };
+    let committed = table.provider().await?;
+    let found = committed.schema();
+    // The partition column may come back as a dictionary; whatever differs is cast, so that both sides have one type.
+    let schema = usage_schema();
+    let columns = schema.fields().iter().map(|field| {
+        let column = ident(field.name());
+        match found.field_with_name(field.name()) {
+            Ok(same) if same.data_type() == field.data_type() => column,
+            _ => cast(column, field.data_type().clone()).alias(field.name()),
+        }
+    });
+    let committed =
+        LogicalPlanBuilder::scan("usage", provider_as_source(committed), None)?.project(columns.collect::<Vec<Expr>>())?;
+    let hot = LogicalPlanBuilder::scan("usage", provider_as_source(hot), None)?;
+    let plan = committed.union(hot.build()?)?.build()?;
+    Ok(Arc::new(ViewTable::new(plan, None)))
+}
+
+fn memory(batch: RecordBatch) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

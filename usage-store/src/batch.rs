@@ -1,0 +1,169 @@
+//! Rows into columns.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder, ListArray, MapBuilder, MapFieldNames, RecordBatch,
+    StringBuilder, StructArray, TimestampMicrosecondBuilder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
+use arrow::error::ArrowError;
+use tollgate_record::column::{Column, Kind, USAGE, Value};
+use tollgate_record::{Charge, Decision, Record};
+
+use crate::schema::{DECIMAL, charge_fields, decision_fields, element, usage_schema};
+
+/// Makes a batch of table `usage` from records, in their order.
+///
+/// # Errors
+/// [`ArrowError`] if the columns do not fit the schema, which would be a defect.
+pub fn usage_batch(records: &[Record]) -> Result<RecordBatch, ArrowError> {
+    let columns = USAGE
+        .iter()
+        .map(|column| array(column, records))
+        .collect::<Result<Vec<_>, _>>()?;
+    RecordBatch::try_new(usage_schema(), columns)
+}
+
+fn array(column: &Column, records: &[Record]) -> Result<ArrayRef, ArrowError> {
+    let values = records.iter().map(column.value);
+    let rows = records.len();
+    Ok(match column.kind {
+        Kind::Text => {
+            let mut builder = StringBuilder::with_capacity(rows, rows * 16);
+            let mut buffer = uuid::Uuid::encode_buffer();
+            for value in values {
+                match value {
+                    Value::Text(text) => builder.append_value(text),
+                    Value::Uuid(id) => builder.append_value(id.hyphenated().encode_lower(&mut buffer)),
+                    _ => builder.append_null(),
+                }
+            }
+            Arc::new(builder.finish())
+        }
+        Kind::Int => {
+            let mut builder = Int64Builder::with_capacity(rows);
+            values.for_each(|value| builder.append_option(if let Value::Int(count) = value { Some(count) } else { None }));
+            Arc::new(builder.finish())
+        }
+        Kind::Bool => {
+            let mut builder = BooleanBuilder::with_capacity(rows);
+            values.for_each(|value| builder.append_option(if let Value::Bool(flag) = value { Some(flag) } else { None }));
+            Arc::new(builder.finish())
+        }
+        Kind::Decimal => {
+            let mut builder = Decimal128Builder::with_capacity(rows).with_data_type(DECIMAL);
+            values.for_each(|value| {
+                builder.append_option(if let Value::Decimal(amount) = value {
+                    Some(amount.units())
+                } else {
+                    None
+                });
+            });
+            Arc::new(builder.finish())
+        }
+        Kind::Timestamp => {
+            let mut builder = TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC");
+            values.for_each(|value| {
+                builder.append_option(if let Value::Timestamp(time) = value {
+                    Some(time.unix_us())
+                } else {
+                    None
+                });
+            });
+            Arc::new(builder.finish())
+        }
+        Kind::Date => {
+            let mut builder = Date32Builder::with_capacity(rows);
+            values.for_each(|value| builder.append_option(if let Value::Date(day) = value { Some(day) } else { None }));
+            Arc::new(builder.finish())
+        }
+        Kind::Map => tags(values)?,
+        Kind::Decisions => decisions(values)?,
+        Kind::Charges => charges(values)?,
+    })
+}
+
+fn tags<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
+    let names = MapFieldNames {
+        entry: "key_value".into(),
+        key: "key".into(),
+        value: "value".into(),
+    };
+    let mut builder = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()).with_values_field(Field::new(
+        "value",
+        DataType::Utf8,
+        false,
+    ));
+    for value in values {
+        if let Value::Map(tags) = value {
+            for (key, value) in tags.iter() {
+                builder.keys().append_value(key);
+                builder.values().append_value(value);
+            }
+        }
+        builder.append(true)?;
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+fn decisions<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
+    let (mut policy, mut action, mut detail) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let mut lengths = Vec::new();
+    for value in values {
+        let list: &[Decision] = if let Value::Decisions(list) = value { list } else { &[] };
+        for decision in list {
+            policy.append_value(&decision.policy);
+            action.append_value(&decision.action);
+            detail.append_option(decision.detail.as_deref());
+        }
+        lengths.push(list.len());
+    }
+    let items: Vec<ArrayRef> = vec![
+        Arc::new(policy.finish()),
+        Arc::new(action.finish()),
+        Arc::new(detail.finish()),
+    ];
+    let fields = decision_fields();
+    let items = StructArray::try_new(fields.clone(), items, None)?;
+    Ok(Arc::new(ListArray::try_new(
+        element(fields),
+        OffsetBuffer::from_lengths(lengths),
+        Arc::new(items),
+        None,
+    )?))
+}
+
+fn charges<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
+    let decimal = || Decimal128Builder::new().with_data_type(DECIMAL);
+    let (mut meter, mut unit) = (StringBuilder::new(), StringBuilder::new());
+    let (mut quantity, mut unit_price, mut amount) = (decimal(), decimal(), decimal());
+    let mut lengths = Vec::new();
+    for value in values {
+        let list: &[Charge] = if let Value::Charges(list) = value { list } else { &[] };
+        for charge in list {
+            meter.append_value(charge.meter_text());
+            quantity.append_value(charge.quantity.units());
+            unit.append_value(charge.meter.unit());
+            unit_price.append_option(charge.unit_price.map(|price| price.units()));
+            amount.append_option(charge.amount.map(|amount| amount.units()));
+        }
+        lengths.push(list.len());
+    }
+    let items: Vec<ArrayRef> = vec![
+        Arc::new(meter.finish()),
+        Arc::new(quantity.finish()),
+        Arc::new(unit.finish()),
+        Arc::new(unit_price.finish()),
+        Arc::new(amount.finish()),
+    ];
+    let fields = charge_fields();
+    let items = StructArray::try_new(fields.clone(), items, None)?;
+    Ok(Arc::new(ListArray::try_new(
+        element(fields),
+        OffsetBuffer::from_lengths(lengths),
+        Arc::new(items),
+        None,
+    )?))
+}

@@ -1,0 +1,77 @@
+//! What can go wrong in the store.
+
+use std::path::PathBuf;
+
+/// An error of the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has the data directory open.
+    #[error("data directory {} is in use by another process; stop that one, or give this one a directory of its own", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A segment of the write-ahead log is damaged before its end.
+    #[error("write-ahead log {} is damaged at byte {offset}: {reason}; entries after it are intact, so nothing was cut", path.display())]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Where the damaged entry starts.
+        offset: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The write-ahead log was written by a version that this one cannot read.
+    #[error("write-ahead log {} has format {found:?}, this version reads {expected:?}", path.display())]
+    Format {
+        /// The segment.
+        path: PathBuf,
+        /// First bytes of the file.
+        found: String,
+        /// What they should be.
+        expected: &'static str,
+    },
+    /// The warehouse refused.
+    #[error("the warehouse failed")]
+    Table(#[from] deltalake_core::DeltaTableError),
+    /// The warehouse holds another schema.
+    #[error("the table at {url} has other columns than this version writes: {reason}")]
+    Schema {
+        /// The table.
+        url: String,
+        /// The difference.
+        reason: String,
+    },
+    /// A table location is not one that can be opened.
+    #[error("table location {location:?} cannot be used: {reason}")]
+    Location {
+        /// What was configured.
+        location: String,
+        /// Why not.
+        reason: String,
+    },
+    /// Rows could not be made into columns.
+    #[error("rows cannot be made into columns")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// A background task ended before its work was done.
+    #[error("the ledger's task ended before its work was done")]
+    TaskEnded,
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

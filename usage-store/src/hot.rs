@@ -1,0 +1,110 @@
+//! The hot buffer: settled rows that no commit of the table holds yet, queryable at once.
+//!
+//! Rows are collected as records, which costs the request path a move, and become Arrow columns in chunks: when a chunk is full, when
+//! a query asks, or when a flush does, whichever is first.
+
+use std::sync::{Arc, Mutex, OnceLock};
+
+use arrow::array::RecordBatch;
+use tollgate_record::{Record, Seq};
+
+use crate::Error;
+use crate::batch::usage_batch;
+use crate::wal::lock;
+
+/// Rows of a chunk: few enough that making its columns is a matter of milliseconds.
+pub(crate) const CHUNK_ROWS: usize = 4096;
+
+/// Rows that do not change any more.
+pub(crate) struct Chunk {
+    last_seq: Seq,
+    rows: usize,
+    /// The rows until their columns are made.
+    records: Mutex<Vec<Record>>,
+    batch: OnceLock<RecordBatch>,
+}
+
+/// The hot rows in the order of their places.
+#[derive(Default)]
+pub(crate) struct Hot {
+    sealed: Vec<Arc<Chunk>>,
+    growing: Vec<Record>,
+}
+
+// === impl Chunk ===
+
+impl Chunk {
+    fn new(records: Vec<Record>) -> Self {
+        let last_seq = records.last().map_or(Seq::ZERO, |record| record.seq);
+        Self {
+            last_seq,
+            rows: records.len(),
+            records: Mutex::new(records),
+            batch: OnceLock::new(),
+        }
+    }
+
+    /// The rows as columns.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] if they do not fit the schema, which would be a defect.
+    pub(crate) fn batch(&self) -> Result<RecordBatch, Error> {
+        if let Some(batch) = self.batch.get() {
+            return Ok(batch.clone());
+        }
+        let mut records = lock(&self.records);
+        // Another thread may have made them while this one waited.
+        if self.batch.get().is_none() {
+            let made = usage_batch(&records)?;
+            let _ = self.batch.set(made);
+            *records = Vec::new();
+        }
+        drop(records);
+        Ok(self.batch.get().expect("the columns were made above").clone())
+    }
+}
+
+// === impl Hot ===
+
+impl Hot {
+    /// Adds rows; their places follow those before. Returns a chunk that became full, whose columns can be made elsewhere.
+    pub(crate) fn push(&mut self, rows: Vec<Record>) -> Option<Arc<Chunk>> {
+        if self.growing.is_empty() {
+            self.growing = rows;
+        } else {
+            self.growing.extend(rows);
+        }
+        (self.growing.len() >= CHUNK_ROWS).then(|| self.seal()).flatten()
+    }
+
+    /// All rows, as chunks.
+    pub(crate) fn chunks(&mut self) -> Vec<Arc<Chunk>> {
+        self.seal();
+        self.sealed.clone()
+    }
+
+    /// The rows up to `last`, as chunks. The place must be one at which a chunk ends, as it does for the last row at a rotation.
+    pub(crate) fn chunks_to(&mut self, last: Seq) -> Vec<Arc<Chunk>> {
+        self.seal();
+        self.sealed.iter().filter(|chunk| chunk.last_seq <= last).cloned().collect()
+    }
+
+    /// Forgets the rows up to `last`.
+    pub(crate) fn forget_to(&mut self, last: Seq) {
+        self.sealed.retain(|chunk| chunk.last_seq > last);
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> usize {
+        self.sealed.iter().map(|chunk| chunk.rows).sum::<usize>() + self.growing.len()
+    }
+
+    fn seal(&mut self) -> Option<Arc<Chunk>> {
+        if self.growing.is_empty() {
+            return None;
+        }
+        let chunk = Arc::new(Chunk::new(std::mem::take(&mut self.growing)));
+        self.sealed.push(Arc::clone(&chunk));
+        Some(chunk)
+    }
+}

@@ -1,0 +1,79 @@
+//! The public reference of the tables, written from the declarations that the store itself uses.
+
+use std::fmt::Write;
+
+use tollgate_record::column::USAGE;
+
+use crate::VIEWS;
+
+/// The text of `docs/tables.md`.
+pub fn tables() -> String {
+    let mut text = String::from(
+        "# Tables\n\n\
+         Generated from the column declarations; `cargo test -p tollgate-usage-store` fails if it is not current, and\n\
+         `UPDATE_DOCS=1 cargo test -p tollgate-usage-store` writes it anew.\n\n\
+         All times are UTC. Amounts are exact decimals with twelve digits behind the point. `NULL` means not known, not reported\n\
+         or not applicable; it never means zero. Counts of a total include their parts.\n\n\
+         ## usage\n\n\
+         One row per call, that is per attempt at an upstream. Rows are only ever added.\n",
+    );
+    let mut group = "";
+    for column in USAGE {
+        if column.group != group {
+            group = column.group;
+            let _ = write!(
+                text,
+                "\n### {group}\n\n| column | type | null | meaning |\n|---|---|---|---|\n"
+            );
+        }
+        let null = if column.nullable { "yes" } else { "no" };
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {null} | {} |",
+            column.name,
+            column.kind.sql_name(),
+            column.doc.trim()
+        );
+    }
+    text.push_str(
+        "\n## prices\n\n\
+         Every price of every version of every price list that was ever in force here. `usage.price_version` names the version that priced a row.\n\n\
+         | column | meaning |\n|---|---|\n\
+         | `price_version` | Name of the list and a hash of its content. |\n\
+         | `price_list` | Name of the list. |\n\
+         | `in_force` | Whether calls are priced by this version now. |\n\
+         | `shipped` | Whether the list came with the gateway. |\n\
+         | `provider` | Provider or template that it prices. |\n\
+         | `model`, `region`, `service_tier`, `context_above` | Which calls the price is for; see [prices.md](prices.md). |\n\
+         | `meter`, `unit`, `per`, `price`, `discount`, `currency` | What `per` units cost, and the share of it that is not owed. |\n\
+         | `effective_from`, `effective_to` | When it holds: from the first, before the second. |\n\
+         | `source` | Where the price was read. |\n\n\
+         ## files\n\n\
+         The Parquet files of table `usage` as of the query's snapshot, with the statistics that Delta Lake's log keeps of them. Absent until the first flush of an offline data directory.\n\n\
+         ## Views\n",
+    );
+    for (name, meaning, query) in VIEWS {
+        let _ = write!(
+            text,
+            "\n### {name}\n\n{meaning}\n\n```sql\n{}\n```\n",
+            query.replace(", ", ",\n  ").replace(" FROM", "\nFROM")
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_public_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tables.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, super::tables()).unwrap();
+        }
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            super::tables(),
+            "run UPDATE_DOCS=1 cargo test -p tollgate-usage-store"
+        );
+    }
+}

@@ -1,0 +1,407 @@
+//! The store: opens the data directory, recovers what a crash left, flushes, and shows one snapshot to SQL.
+//!
+//! # Layout of the data directory
+//! - `lock`: held by the process that has the directory open.
+//! - `instance`: name of the gateway whose log this is.
+//! - `wal/`: the write-ahead log ([`crate::wal`]).
+//! - `usage/`: the table, unless it is configured elsewhere.
+//! - `prices/`: every version of every price list that was ever in force here.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tollgate_record::{Ledger, Name, Seq};
+use url::Url;
+
+use crate::Error;
+use crate::history::History;
+use crate::hot::Hot;
+use crate::ledger::{Handle, Recorder};
+use crate::rating::PriceBook;
+use crate::recovery::{Recovered, interrupted};
+use crate::table::Table;
+use crate::tables::View;
+use crate::wal::{Durability, Log, lock};
+
+/// How the store works.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where the table lies; see [`crate::table_url`].
+    pub table: Url,
+    /// Name of this gateway in its rows.
+    pub instance: Name,
+    /// When a row counts as written.
+    pub durability: Durability,
+    /// How long written rows may wait for `fdatasync()` in [`Durability::Process`].
+    pub sync_interval: Duration,
+    /// Rows in memory that start a flush.
+    pub flush_rows: usize,
+    /// Bytes of the log's newest segment that start a flush.
+    pub flush_bytes: u64,
+    /// The longest that a row waits for a flush.
+    pub flush_interval: Duration,
+}
+
+/// The ledger of one gateway.
+pub struct Store {
+    shared: Arc<Shared>,
+    /// Runs flushes, so that they take no thread of the request path. Taken at the end.
+    maintenance: Option<tokio::runtime::Runtime>,
+    stop: CancellationToken,
+    _lock: File,
+}
+
+pub(crate) struct Shared {
+    config: Config,
+    recorder: Arc<Recorder>,
+    view: Arc<Mutex<View>>,
+    history: Mutex<History>,
+    wanted: Arc<Notify>,
+    /// One flush at a time.
+    flushing: tokio::sync::Mutex<()>,
+}
+
+impl Config {
+    /// Default of [`Config::sync_interval`].
+    pub const SYNC_INTERVAL: Duration = Duration::from_millis(20);
+    /// Default of [`Config::flush_rows`].
+    pub const FLUSH_ROWS: usize = 262_144;
+    /// Default of [`Config::flush_bytes`].
+    pub const FLUSH_BYTES: u64 = 256 * 1024 * 1024;
+    /// Default of [`Config::flush_interval`].
+    pub const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
+
+    /// A configuration of defaults for a data directory.
+    ///
+    /// # Errors
+    /// [`Error::Location`] if the directory cannot be named as a URL.
+    pub fn new(data: impl Into<PathBuf>, instance: Name) -> Result<Self, Error> {
+        let data = data.into();
+        let table = crate::table_url(&format!("file:{}", data.join("usage").display()))?;
+        Ok(Self {
+            data,
+            table,
+            instance,
+            durability: Durability::default(),
+            sync_interval: Self::SYNC_INTERVAL,
+            flush_rows: Self::FLUSH_ROWS,
+            flush_bytes: Self::FLUSH_BYTES,
+            flush_interval: Self::FLUSH_INTERVAL,
+        })
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// The longest that a failed flush waits before it is tried again.
+    const RETRY_MAX: Duration = Duration::from_secs(30);
+
+    /// Opens the data directory, and records what a crash left open as `interrupted`.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another process has it, [`Error::Damaged`] if the log is damaged, and what the file system or the table say.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime, on which rows are then written.
+    pub async fn open(config: Config, prices: PriceBook) -> Result<Self, Error> {
+        let request_path = tokio::runtime::Handle::current();
+        let folder = config.data.join("wal");
+        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
+        let lock_file = lock_directory(&config.data)?;
+        let table = Table::open(&config.table).await?;
+        let mut history = History::open(&config.data)?;
+        history.add(&prices)?;
+
+        let (table, recovered) = recover(&config, &folder, table, &prices).await?;
+        let committed = table.committed(&config.instance).await?;
+        let view = Arc::new(Mutex::new(View {
+            hot: Hot::default(),
+            table,
+        }));
+        lock(&view).hot.push(recovered.rows);
+        let wanted = Arc::new(Notify::new());
+        let sink = {
+            let (view, wanted, rows_max) = (Arc::clone(&view), Arc::clone(&wanted), config.flush_rows);
+            let runtime = request_path.clone();
+            Box::new(move |rows| {
+                let (full, rows) = {
+                    let mut view = lock(&view);
+                    let full = view.hot.push(rows);
+                    (full, view.hot.rows())
+                };
+                if let Some(chunk) = full {
+                    // Its columns are made now and elsewhere, so that memory stays small and no query pays for it.
+                    runtime.spawn_blocking(move || chunk.batch());
+                }
+                if rows >= rows_max {
+                    wanted.notify_one();
+                }
+            })
+        };
+        let log = Log::start(
+            folder,
+            recovered.last_segment + 1,
+            recovered.last_seq.max(committed),
+            config.durability,
+            config.sync_interval,
+            request_path,
+            sink,
+        )?;
+        let recorder = Arc::new(Recorder {
+            instance: config.instance.clone(),
+            log,
+            prices: ArcSwap::from_pointee(prices),
+            warned: Mutex::new(HashSet::new()),
+        });
+        for intent in recovered.open {
+            tracing::warn!(call_id = %intent.call_id, "a call was interrupted by the last stop");
+            let record = interrupted(&recorder.instance, intent, &recorder.prices.load());
+            recorder.record(record).await.map_err(|unavailable| Error::Io {
+                action: "record interrupted calls in",
+                path: config.data.clone(),
+                source: std::io::Error::other(unavailable),
+            })?;
+        }
+        let shared = Arc::new(Shared {
+            config,
+            recorder,
+            view,
+            history: Mutex::new(history),
+            wanted,
+            flushing: tokio::sync::Mutex::new(()),
+        });
+        let stop = CancellationToken::new();
+        let maintenance = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("ledger")
+            .enable_all()
+            .build()
+            .map_err(Error::io("start threads for", &shared.config.data))?;
+        maintenance.spawn(Arc::clone(&shared).flush_when_due(stop.clone()));
+        Ok(Self {
+            shared,
+            maintenance: Some(maintenance),
+            stop,
+            _lock: lock_file,
+        })
+    }
+
+    /// The side that records calls.
+    pub fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::new(Handle(Arc::clone(&self.shared.recorder)))
+    }
+
+    /// The side that SQL reads.
+    pub fn tables(&self) -> Arc<dyn crate::Tables> {
+        Arc::clone(&self.shared) as Arc<dyn crate::Tables>
+    }
+
+    /// Replaces the prices for calls admitted from now on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the new versions cannot be kept; the old prices stay in force.
+    pub fn set_prices(&self, prices: PriceBook) -> Result<(), Error> {
+        lock(&self.shared.history).add(&prices)?;
+        self.shared.recorder.prices.store(Arc::new(prices));
+        Ok(())
+    }
+
+    /// Why no calls can be recorded, if so.
+    pub fn unavailable(&self) -> Option<Arc<str>> {
+        self.shared.recorder.log.poisoned().map(|unavailable| unavailable.reason)
+    }
+
+    /// Moves all rows that are in memory to the table.
+    ///
+    /// # Errors
+    /// What the table says; the rows stay in memory and in the log.
+    pub async fn flush(&self) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let maintenance = self.maintenance.as_ref().ok_or(Error::TaskEnded)?;
+        maintenance
+            .spawn(async move { shared.flush().await })
+            .await
+            .map_err(|_| Error::TaskEnded)?
+    }
+
+    /// Flushes and closes. Calls that are still open are recorded as `interrupted` by the next start.
+    ///
+    /// # Errors
+    /// What the last flush says; every settled row is in the log all the same.
+    pub async fn close(mut self) -> Result<(), Error> {
+        self.stop.cancel();
+        let flushed = self.flush().await;
+        self.shared.recorder.log.close()?;
+        if let Some(maintenance) = self.maintenance.take() {
+            maintenance.shutdown_background();
+        }
+        flushed
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(maintenance) = self.maintenance.take() {
+            // A runtime must not be waited for inside another.
+            maintenance.shutdown_background();
+        }
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn view(&self) -> &Mutex<View> {
+        &self.view
+    }
+
+    pub(crate) fn history(&self) -> &Mutex<History> {
+        &self.history
+    }
+
+    async fn flush_when_due(self: Arc<Self>, stop: CancellationToken) {
+        let mut due = Instant::now() + self.config.flush_interval;
+        let mut retry = Duration::from_secs(1);
+        loop {
+            // Bytes are looked at once a second: the log tells nobody of each.
+            let tick = Duration::from_secs(1).min(due.saturating_duration_since(Instant::now()));
+            let wanted = tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.wanted.notified() => true,
+                () = tokio::time::sleep(tick) => self.recorder.log.tail_bytes() >= self.config.flush_bytes,
+            };
+            if !wanted && Instant::now() < due {
+                continue;
+            }
+            match self.flush().await {
+                Ok(()) => {
+                    retry = Duration::from_secs(1);
+                    due = Instant::now() + self.config.flush_interval;
+                }
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "a flush failed; its rows stay in the log and in memory");
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = tokio::time::sleep(retry) => {}
+                    }
+                    retry = (retry * 2).min(Store::RETRY_MAX);
+                    due = Instant::now();
+                }
+            }
+        }
+    }
+
+    async fn flush(&self) -> Result<(), Error> {
+        let _one_at_a_time = self.flushing.lock().await;
+        if lock(&self.view).hot.rows() == 0 {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut chunks = Vec::new();
+        let (last, segment) = self
+            .recorder
+            .log
+            .rotate(|last| chunks = lock(&self.view).hot.chunks_to(last))?;
+        let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<Vec<_>, _>>()?;
+        let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
+        let table = lock(&self.view).table.clone();
+        let table = table.append(batches, &self.config.instance, last).await?;
+        let version = table.version();
+        {
+            // At one instant the rows leave memory and appear in the table: no query sees them twice or not at all.
+            let mut view = lock(&self.view);
+            view.table = table;
+            view.hot.forget_to(last);
+        }
+        self.recorder.log.forget_before(segment)?;
+        tracing::info!(
+            rows,
+            version,
+            last_seq = last.get(),
+            duration_ms = started.elapsed().as_millis() as u64,
+            "rows were flushed"
+        );
+        Ok(())
+    }
+}
+
+/// Takes the data directory for this process.
+pub(crate) fn lock_directory(data: &Path) -> Result<File, Error> {
+    let path = data.join("lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(Error::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
+        Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
+    }
+}
+
+/// Reads the log; if it is another instance's, moves its rows to the table first, since places count per instance.
+async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBook) -> Result<(Table, Recovered), Error> {
+    let name_file = config.data.join("instance");
+    let owner = match fs::read_to_string(&name_file) {
+        Ok(text) => Name::new(text.trim()).unwrap_or_else(|_| config.instance.clone()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => config.instance.clone(),
+        Err(error) => return Err(Error::io("read", name_file)(error)),
+    };
+    let committed = table.committed(&owner).await?;
+    let mut recovered = Recovered::read(folder, |_| committed, true)?;
+    let mut table = table;
+    if owner != config.instance {
+        tracing::info!(%owner, instance = %config.instance, "the gateway was renamed; rows under its old name are moved to the table first");
+        let logged = recovered.last_seq;
+        let mut last = logged;
+        // A table that is ahead of the log has the interrupted calls already.
+        if committed <= logged {
+            for intent in std::mem::take(&mut recovered.open) {
+                let mut record = interrupted(&owner, intent, prices);
+                last = last.next();
+                record.seq = last;
+                recovered.rows.push(record);
+            }
+        }
+        if !recovered.rows.is_empty() {
+            table = table.append(vec![crate::usage_batch(&recovered.rows)?], &owner, last).await?;
+        }
+        for segment in crate::wal::segment::Segment::list(folder)? {
+            segment.delete()?;
+        }
+        recovered = Recovered {
+            last_segment: recovered.last_segment,
+            last_seq: Seq::ZERO,
+            ..Recovered::default()
+        };
+    }
+    fs::write(&name_file, format!("{}\n", config.instance)).map_err(Error::io("write", &name_file))?;
+    Ok((table, recovered))
+}
+
+/// An error with its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,298 @@
+//! The store as its users see it: what was recorded is what SQL returns, once, whatever happened in between.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Decimal128Type, Int64Type};
+use datafusion::prelude::SessionContext;
+use tempfile::TempDir;
+use tollgate_record::{Amount, Ledger, Meter, Outcome, Price, PriceList, Timestamp, Usage};
+
+use crate::testing::{ending, intent, name};
+use crate::{Config, Error, Offline, PriceBook, Store, Tables};
+
+/// Input at 2, output at 10 a million: a call of [`ending`] costs 100 * 2 + 20 * 10 = 400 millionths.
+fn prices() -> PriceBook {
+    let price = |meter, price: &str| Price {
+        model: name("m"),
+        region: None,
+        service_tier: None,
+        context_above: None,
+        meter,
+        per: 1_000_000,
+        price: price.parse().unwrap(),
+        discount: Amount::ZERO,
+        effective_from: Timestamp::from_unix_us(0),
+        effective_to: None,
+        source: None,
+    };
+    let prices = vec![price(Meter::Input, "2"), price(Meter::Output, "10")];
+    PriceBook::new(vec![PriceList {
+        name: name("list"),
+        provider: name("openai"),
+        currency: name("USD"),
+        shipped: false,
+        prices,
+    }])
+}
+
+fn config(folder: &TempDir) -> Config {
+    Config::new(folder.path(), name("gw")).unwrap()
+}
+
+async fn open(folder: &TempDir) -> Store {
+    Store::open(config(folder), prices()).await.unwrap()
+}
+
+async fn call(ledger: &dyn Ledger, number: u64) {
+    let open = ledger.admit(intent(number)).await.unwrap();
+    open.settle(ending()).await.unwrap();
+}
+
+async fn sql(tables: &dyn Tables, query: &str) -> RecordBatch {
+    let context = SessionContext::new();
+    for (table, provider) in tables.snapshot().await.unwrap() {
+        context.register_table(table, provider).unwrap();
+    }
+    for (view, _, definition) in crate::VIEWS {
+        context.sql(&format!("CREATE VIEW {view} AS {definition}")).await.unwrap();
+    }
+    let batches = context.sql(query).await.unwrap().collect().await.unwrap();
+    arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+/// Rows and their exact sum, in units of 10^-12.
+async fn totals(tables: &dyn Tables) -> (i64, i128) {
+    let batch = sql(tables, "SELECT count(DISTINCT call_id), count(*), sum(cost) FROM usage").await;
+    let (distinct, rows) = (
+        batch.column(0).as_primitive::<Int64Type>().value(0),
+        batch.column(1).as_primitive::<Int64Type>().value(0),
+    );
+    assert_eq!(distinct, rows, "no row stands twice");
+    let sum = batch.column(2).as_primitive::<Decimal128Type>();
+    (rows, if sum.is_null(0) { 0 } else { sum.value(0) })
+}
+
+const COST: i128 = 400_000_000;
+
+#[tokio::test]
+async fn a_settled_call_is_queryable_before_and_after_the_flush() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let (ledger, tables) = (store.ledger(), store.tables());
+    for number in 0..10 {
+        call(&*ledger, number).await;
+    }
+    assert_eq!(totals(&*tables).await, (10, 10 * COST));
+    store.flush().await.unwrap();
+    assert_eq!(totals(&*tables).await, (10, 10 * COST));
+    call(&*ledger, 10).await;
+    assert_eq!(totals(&*tables).await, (11, 11 * COST));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn rows_survive_a_crash_at_any_point_around_a_flush() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    for number in 0..5 {
+        call(&*store.ledger(), number).await;
+    }
+    drop(store); // As a crash: nothing is flushed.
+    let store = open(&folder).await;
+    assert_eq!(totals(&*store.tables()).await, (5, 5 * COST));
+    store.flush().await.unwrap();
+    call(&*store.ledger(), 5).await;
+    drop(store);
+    let store = open(&folder).await;
+    assert_eq!(totals(&*store.tables()).await, (6, 6 * COST));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_commit_whose_log_was_not_yet_forgotten_is_not_replayed() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    for number in 0..5 {
+        call(&*store.ledger(), number).await;
+    }
+    // The crash comes after the commit and before the old segments are deleted: put back what the flush deletes.
+    let wal = folder.path().join("wal");
+    let saved: Vec<_> = std::fs::read_dir(&wal)
+        .unwrap()
+        .map(|item| item.unwrap().path())
+        .map(|path| (std::fs::read(&path).unwrap(), path))
+        .collect();
+    store.flush().await.unwrap();
+    drop(store);
+    for (bytes, path) in saved {
+        std::fs::write(path, bytes).unwrap();
+    }
+    let store = open(&folder).await;
+    assert_eq!(totals(&*store.tables()).await, (5, 5 * COST));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_that_was_open_at_the_crash_becomes_interrupted_once() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let open_call = store.ledger().admit(intent(1)).await.unwrap();
+    std::mem::forget(open_call); // A crash runs no destructors.
+    drop(store);
+    for _ in 0..2 {
+        let store = open(&folder).await;
+        let batch = sql(&*store.tables(), "SELECT outcome, cost_status, input_tokens, cost FROM usage").await;
+        assert_eq!(batch.num_rows(), 1);
+        assert_eq!(batch.column(0).as_string::<i32>().value(0), "interrupted");
+        assert_eq!(batch.column(1).as_string::<i32>().value(0), "estimated");
+        // 1001 bytes are 251 tokens at four bytes each, at 2 a million.
+        assert_eq!(batch.column(2).as_primitive::<Int64Type>().value(0), 251);
+        assert_eq!(batch.column(3).as_primitive::<Decimal128Type>().value(0), 502_000_000);
+        drop(store);
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_call_is_settled_as_aborted_with_what_was_noted() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let mut call = store.ledger().admit(intent(1)).await.unwrap();
+    call.note(&Usage { ..ending().usage });
+    drop(call);
+    // The next entry is written after the one of the drop.
+    let refused = store
+        .ledger()
+        .refuse(intent(2), tollgate_record::Ending::of(Outcome::RefusedPolicy))
+        .await
+        .unwrap();
+    assert_eq!(refused.cost, Some(Amount::ZERO));
+    let batch = sql(&*store.tables(), "SELECT outcome, cost FROM usage ORDER BY seq").await;
+    let outcomes: Vec<_> = batch.column(0).as_string::<i32>().iter().flatten().collect();
+    assert_eq!(outcomes, ["client_aborted", "refused_policy"]);
+    assert_eq!(batch.column(1).as_primitive::<Decimal128Type>().value(0), COST);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn no_query_sees_a_gap_or_an_overlap_while_flushes_commit() {
+    let folder = TempDir::new().unwrap();
+    let store = Arc::new(open(&folder).await);
+    let tables = store.tables();
+    let writer = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let ledger = store.ledger();
+            for number in 0..200 {
+                call(&*ledger, number).await;
+                if number % 20 == 19 {
+                    store.flush().await.unwrap();
+                }
+            }
+        })
+    };
+    let mut before = 0;
+    while !writer.is_finished() {
+        let batch = sql(&*tables, "SELECT count(*), coalesce(max(seq), 0) FROM usage").await;
+        let (rows, last) = (
+            batch.column(0).as_primitive::<Int64Type>().value(0),
+            batch.column(1).as_primitive::<Int64Type>().value(0),
+        );
+        // Places have no gaps, so the number of rows is the last place, always.
+        assert_eq!(rows, last);
+        assert!(rows >= before);
+        before = rows;
+    }
+    writer.await.unwrap();
+    assert_eq!(totals(&*tables).await, (200, 200 * COST));
+}
+
+#[tokio::test]
+async fn a_second_process_is_refused_and_the_directory_can_be_read_offline() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    call(&*store.ledger(), 1).await;
+    assert!(matches!(
+        Store::open(config(&folder), prices()).await,
+        Err(Error::InUse { .. })
+    ));
+    assert!(matches!(
+        Offline::open(folder.path(), &config(&folder).table).await,
+        Err(Error::InUse { .. })
+    ));
+    store.flush().await.unwrap();
+    call(&*store.ledger(), 2).await;
+    drop(store);
+    let offline = Offline::open(folder.path(), &config(&folder).table).await.unwrap();
+    assert_eq!(totals(&offline).await, (2, 2 * COST));
+    let batch = sql(&offline, "SELECT count(*) FROM prices WHERE price_list = 'list'").await;
+    assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 2);
+}
+
+#[tokio::test]
+async fn a_renamed_gateway_takes_its_old_rows_along() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    call(&*store.ledger(), 1).await;
+    std::mem::forget(store.ledger().admit(intent(2)).await.unwrap());
+    drop(store);
+    let renamed = Config {
+        instance: name("gw-2"),
+        ..config(&folder)
+    };
+    let store = Store::open(renamed.clone(), prices()).await.unwrap();
+    call(&*store.ledger(), 3).await;
+    drop(store);
+    let store = Store::open(renamed, prices()).await.unwrap();
+    let batch = sql(
+        &*store.tables(),
+        "SELECT instance, seq, outcome FROM usage ORDER BY instance, seq",
+    )
+    .await;
+    let column = |at: usize| {
+        batch
+            .column(at)
+            .as_string::<i32>()
+            .iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(column(0), ["gw", "gw", "gw-2"]);
+    assert_eq!(column(2), ["ok", "interrupted", "ok"]);
+    assert_eq!(batch.column(1).as_primitive::<Int64Type>().values().to_vec(), [1, 2, 1]);
+}
+
+#[tokio::test]
+async fn the_view_requests_has_a_row_per_client_request() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    let first = intent(1);
+    let mut second = intent(2);
+    (second.request_id, second.attempt) = (first.request_id, 2);
+    let failed = tollgate_record::Ending {
+        status_code: Some(500),
+        ..tollgate_record::Ending::of(Outcome::UpstreamError)
+    };
+    store.ledger().admit(first).await.unwrap().settle(failed).await.unwrap();
+    store.ledger().admit(second).await.unwrap().settle(ending()).await.unwrap();
+    let batch = sql(&*store.tables(), "SELECT attempts, outcome, cost FROM requests").await;
+    assert_eq!(batch.num_rows(), 1);
+    assert_eq!(batch.column(0).as_primitive::<Int64Type>().value(0), 2);
+    assert_eq!(batch.column(1).as_string::<i32>().value(0), "ok");
+    assert_eq!(batch.column(2).as_primitive::<Decimal128Type>().value(0), COST);
+}
+
+#[tokio::test]
+async fn charges_unnest_and_add_up_to_the_cost() {
+    let folder = TempDir::new().unwrap();
+    let store = open(&folder).await;
+    call(&*store.ledger(), 1).await;
+    store.flush().await.unwrap();
+    call(&*store.ledger(), 2).await;
+    let query = "SELECT sum(charge['amount']), sum(charge['quantity'] * charge['unit_price']) \
+                 FROM (SELECT unnest(charges) AS charge FROM usage WHERE tags['env'] = 'prod')";
+    let batch = sql(&*store.tables(), query).await;
+    assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(0), 2 * COST);
+    store.close().await.unwrap();
+}

@@ -1,0 +1,91 @@
+//! Records for tests, each told apart by a number.
+
+use std::sync::Arc;
+
+use tollgate_record::{
+    Amount, Call, CallId, Caller, Charge, Cost, CostStatus, Decision, Ending, Identity, Intent, Meter, Name, Outcome, Record, Tags,
+    Timestamp, Usage, UsageSource,
+};
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub(crate) fn intent(number: u64) -> Intent {
+    let mut random = [0; 10];
+    random[2..].copy_from_slice(&number.to_be_bytes());
+    let call_id = CallId::from_parts(1_700_000_000_000, random);
+    Intent {
+        call_id,
+        request_id: call_id.as_request(),
+        attempt: 1,
+        start_time: Timestamp::from_unix_us(1_700_000_000_000_000 + number as i64 * 1_000),
+        identity: Arc::new(Identity {
+            key_id: name("key"),
+            org: Some(name("acme")),
+            team: Some(name(if number.is_multiple_of(2) { "even" } else { "odd" })),
+            project: None,
+            service: None,
+            user: None,
+        }),
+        caller: Caller {
+            tags: Arc::new(Tags::from_pairs([("env", "prod"), ("number", "one")])),
+            ..Caller::default()
+        },
+        call: Call {
+            operation_name: name("chat"),
+            proxy: None,
+            provider_name: Some(name("openai")),
+            template: Some(name("openai")),
+            upstream: Some(name("api.openai.com:443")),
+            region: None,
+            request_model: Some(name("m")),
+            stream: false,
+            route_rule: None,
+            cache: None,
+        },
+        request_bytes: 1001,
+        bears_usage: true,
+    }
+}
+
+pub(crate) fn ending() -> Ending {
+    Ending {
+        status_code: Some(200),
+        usage: Usage {
+            source: UsageSource::Reported,
+            input: Some(100),
+            output: Some(20),
+            ..Usage::default()
+        },
+        decisions: vec![Decision {
+            policy: "p".into(),
+            action: "noted".into(),
+            detail: None,
+        }],
+        duration_us: 1234,
+        ..Ending::of(Outcome::Ok)
+    }
+}
+
+/// A row that costs `number` millionths.
+pub(crate) fn record(number: u64) -> Record {
+    let cost = Amount::from_units(i128::from(number) * 1_000_000).unwrap();
+    let charge = Charge {
+        meter: Meter::Input,
+        field: None,
+        quantity: Amount::ONE,
+        unit_price: Some(cost),
+        amount: Some(cost),
+    };
+    let cost = Cost {
+        status: CostStatus::Priced,
+        cost: Some(cost),
+        list_cost: Some(cost),
+        avoided_cost: None,
+        currency: Some(name("USD")),
+        price_version: Some(name("list@1")),
+        charges: vec![charge],
+    };
+    Record::new(name("gw"), intent(number), ending(), cost)
+}

@@ -1,0 +1,218 @@
+//! The log against torn writes, flipped bits, and a model.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use tollgate_record::Seq;
+
+use super::entry::{self, Kind, Parsed};
+use super::segment::{MAGIC, Segment};
+use super::{Append, Durability, Log};
+use crate::Error;
+use crate::recovery::Recovered;
+use crate::testing::{intent, record};
+
+fn start(folder: &TempDir, number: u64, last: Seq, durability: Durability) -> (Arc<Log>, Arc<Mutex<Vec<u64>>>) {
+    let places = Arc::new(Mutex::new(Vec::new()));
+    let sink = {
+        let places = Arc::clone(&places);
+        Box::new(move |rows: Vec<tollgate_record::Record>| places.lock().unwrap().extend(rows.iter().map(|row| row.seq.get())))
+    };
+    let runtime = tokio::runtime::Handle::current();
+    let log = Log::start(
+        folder.path().to_owned(),
+        number,
+        last,
+        durability,
+        Duration::from_millis(1),
+        runtime,
+        sink,
+    )
+    .unwrap();
+    (log, places)
+}
+
+fn opened(number: u64) -> Append {
+    let intent = intent(number);
+    Append::Opened {
+        call_id: intent.call_id,
+        payload: entry::encode(&intent).into(),
+    }
+}
+
+fn settled(number: u64) -> Append {
+    let record = record(number);
+    Append::Settled {
+        payload: entry::encode(&record),
+        record: Box::new(record),
+    }
+}
+
+fn read(folder: &TempDir) -> Result<Recovered, Error> {
+    Recovered::read(folder.path(), |_| Seq::ZERO, true)
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_read_back_in_order_in_both_durabilities() {
+    for durability in [Durability::Process, Durability::Power] {
+        let folder = TempDir::new().unwrap();
+        let (log, places) = start(&folder, 1, Seq::ZERO, durability);
+        for number in 0..50 {
+            log.append(opened(number)).await.unwrap().unwrap();
+            if number % 5 != 0 {
+                log.append(settled(number)).await.unwrap().unwrap();
+            }
+        }
+        let recovered = read(&folder).unwrap();
+        assert_eq!(
+            recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(),
+            (1..=40).collect::<Vec<_>>()
+        );
+        assert_eq!(*places.lock().unwrap(), (1..=40).collect::<Vec<_>>());
+        assert_eq!(recovered.open.len(), 10);
+        log.close().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn entries_that_are_queued_together_are_each_told() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let waiting: Vec<_> = (0..1000).map(|number| log.append(settled(number))).collect();
+    for written in waiting {
+        written.await.unwrap().unwrap();
+    }
+    assert_eq!(read(&folder).unwrap().last_seq, Seq::new(1000));
+}
+
+#[tokio::test]
+async fn an_entry_is_written_although_its_writer_is_gone() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    drop(log.append(settled(1)));
+    log.append(settled(2)).await.unwrap().unwrap();
+    assert_eq!(read(&folder).unwrap().rows.len(), 2);
+}
+
+#[tokio::test]
+async fn a_new_segment_carries_the_open_calls_so_that_older_ones_can_go() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    for number in 0..3 {
+        log.append(opened(number)).await.unwrap().unwrap();
+    }
+    log.append(settled(0)).await.unwrap().unwrap();
+    let (last, segment) = log.rotate(|_| ()).unwrap();
+    assert_eq!((last.get(), segment), (1, 2));
+    log.forget_before(segment).unwrap();
+    log.append(settled(1)).await.unwrap().unwrap();
+    let recovered = read(&folder).unwrap();
+    assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        recovered.open.iter().map(|call| call.call_id).collect::<Vec<_>>(),
+        [intent(2).call_id]
+    );
+}
+
+#[tokio::test]
+async fn a_torn_end_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    log.append(settled(1)).await.unwrap().unwrap();
+    let path = folder.path().join("00000000000000000001.wal");
+    let whole = std::fs::read(&path).unwrap().len();
+    log.append(settled(2)).await.unwrap().unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    for cut in whole..bytes.len() {
+        std::fs::write(&path, &bytes[..cut]).unwrap();
+        let recovered = read(&folder).unwrap();
+        assert_eq!(recovered.rows.len(), 1, "cut at {cut}");
+        assert_eq!(std::fs::read(&path).unwrap().len(), whole, "cut at {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_bit_before_the_end_stops_the_start_and_names_the_place() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    for number in 0..3 {
+        log.append(settled(number)).await.unwrap().unwrap();
+    }
+    let path = folder.path().join("00000000000000000001.wal");
+    let bytes = std::fs::read(&path).unwrap();
+    let Parsed::Entry(_, taken) = entry::parse(&bytes[MAGIC.len()..]) else {
+        panic!("the first entry is whole")
+    };
+    let second = MAGIC.len() + taken;
+    for at in (second..second + taken).step_by(7) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 0x10;
+        std::fs::write(&path, &damaged).unwrap();
+        match read(&folder) {
+            Err(Error::Damaged { offset, .. }) => assert_eq!(offset, second as u64, "flipped at {at}"),
+            other => panic!("flipped at {at}: {other:?}"),
+        }
+        assert_eq!(
+            std::fs::read(&path).unwrap().len(),
+            bytes.len(),
+            "a damaged log is left as it is"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_end_of_an_older_segment_is_no_torn_write() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    log.append(settled(1)).await.unwrap().unwrap();
+    log.rotate(|_| ()).unwrap();
+    let path = folder.path().join("00000000000000000001.wal");
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    assert!(matches!(read(&folder), Err(Error::Damaged { .. })));
+}
+
+#[test]
+fn segments_before_a_gap_are_leftovers() {
+    let folder = TempDir::new().unwrap();
+    for number in [1, 2, 4, 5] {
+        Segment::new(folder.path(), number).create().unwrap();
+    }
+    let numbers: Vec<_> = Segment::list(folder.path())
+        .unwrap()
+        .iter()
+        .map(|segment| segment.number)
+        .collect();
+    assert_eq!(numbers, [4, 5]);
+    assert!(!folder.path().join("00000000000000000002.wal").exists());
+}
+
+#[test]
+fn a_log_of_another_version_is_refused_by_name() {
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("00000000000000000001.wal"), b"TOLLWAL9........").unwrap();
+    let message = read(&folder).unwrap_err().to_string();
+    assert!(message.contains("TOLLWAL9") && message.contains("TOLLWAL1"), "{message}");
+}
+
+proptest! {
+    /// Any bytes are read without panic, and what was put is what is parsed.
+    #[test]
+    fn parsing_inverts_putting_and_survives_anything(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..20), noise in prop::collection::vec(any::<u8>(), 0..64)) {
+        let mut buffer = Vec::new();
+        for (place, payload) in payloads.iter().enumerate() {
+            entry::put(&mut buffer, Kind::Settled, Seq::new(place as u64), payload);
+        }
+        let mut rest = &buffer[..];
+        for (place, payload) in payloads.iter().enumerate() {
+            let Parsed::Entry(entry, taken) = entry::parse(rest) else { panic!("a whole entry") };
+            prop_assert_eq!(entry.payload, &payload[..]);
+            prop_assert_eq!(entry.seq, Seq::new(place as u64));
+            rest = &rest[taken..];
+        }
+        prop_assert_eq!(entry::parse(rest), Parsed::End);
+        let _ = entry::parse(&noise);
+    }
+}
