@@ -1,65 +1,70 @@
 //! One provider's dialect.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use tollgate_record::Name;
 
-use crate::{BadRequest, ErrorBody, Request, Template};
+use crate::endpoint::Shape;
+use crate::{BadRequest, Endpoint, ErrorBody, Request, Template};
 
 /// What to do with the upstream when the client leaves in the middle of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AbortRule {
-    /// Close it: the provider stops generating and billing.
+    /// Close it: the provider stops generating, and bills what it had generated.
     Cancel,
-    /// Read on within a limit: the provider bills the rest anyway, and reports it.
+    /// Read on within a limit: the provider bills the rest anyway, and reports it at the end.
     #[default]
     Drain,
 }
 
 /// One provider's dialect; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Codec;
+pub struct Codec(Arc<Dialect>);
 
-/// What a path of a provider is for.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Endpoint {
-    /// OpenTelemetry GenAI operation, or the path.
-    pub operation_name: Name,
-    /// Whether its answers use tokens.
-    pub bears_usage: bool,
-    /// Whether its requests must be JSON.
-    pub needs_json: bool,
+#[derive(Debug)]
+enum Dialect {
+    OpenAi,
+    Anthropic,
+    Template(Template),
 }
+
+// === impl Codec ===
 
 impl Codec {
     /// OpenAI's.
     pub fn openai() -> Self {
-        Self
+        Self(Arc::new(Dialect::OpenAi))
     }
+
     /// Anthropic's.
     pub fn anthropic() -> Self {
-        Self
+        Self(Arc::new(Dialect::Anthropic))
     }
+
     /// One that a template describes.
     pub fn template(template: Template) -> Self {
-        let _ = (template.name, template.abort_rule);
-        Self
+        Self(Arc::new(Dialect::Template(template)))
     }
+
     /// Name of the template: the one that shipped prices go by.
     pub fn name(&self) -> &str {
-        "openai"
-    }
-    /// What a path below the provider's context is for, such as `/v1/chat/completions`.
-    pub fn endpoint(&self, method: &Method, path: &str) -> Endpoint {
-        let _ = method;
-        Endpoint {
-            operation_name: Name::new(path).unwrap_or_else(|_| Name::new("/").expect("a constant")),
-            bears_usage: false,
-            needs_json: false,
+        match &*self.0 {
+            Dialect::OpenAi => "openai",
+            Dialect::Anthropic => "anthropic",
+            Dialect::Template(template) => template.name(),
         }
     }
-    /// Reads what a request asks for.
+
+    /// What a path below the provider's context is for, such as `/v1/chat/completions`.
+    pub fn endpoint(&self, method: &Method, path: &str) -> Endpoint {
+        match &*self.0 {
+            Dialect::OpenAi | Dialect::Anthropic => Endpoint::known(method, path),
+            Dialect::Template(template) => Endpoint::described(method, path, template.places(path)),
+        }
+    }
+
+    /// Reads what a request asks for, in one pass over its body that builds nothing.
     ///
     /// # Errors
     /// [`BadRequest`] where the endpoint needs JSON and the body is none.
@@ -70,18 +75,57 @@ impl Codec {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Request, BadRequest> {
-        let _ = (endpoint, path_and_query, headers, body);
-        Ok(Request {
-            model: None,
-            stream: false,
-        })
+        match &endpoint.shape {
+            Shape::Chat | Shape::Completion => Request::read(body, true),
+            Shape::Template(places) => Ok(Request::described(places, path_and_query, headers, body)),
+            _ if endpoint.needs_json => Request::read(body, false),
+            _ => Ok(Request::guess(body)),
+        }
     }
+
     /// An error in the provider's own JSON shape.
     pub fn error_body(&self, error: &ErrorBody<'_>) -> Bytes {
-        Bytes::copy_from_slice(error.message.as_bytes())
+        match &*self.0 {
+            Dialect::OpenAi | Dialect::Template(_) => error.openai(),
+            Dialect::Anthropic => error.anthropic(),
+        }
     }
+
     /// What to do with the upstream when the client leaves.
+    ///
+    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation lists
+    /// OpenAI and Anthropic among those that stop generating and billing. Of others nothing is known, unless their template says so.
     pub fn abort_rule(&self) -> AbortRule {
-        AbortRule::Drain
+        match &*self.0 {
+            Dialect::OpenAi | Dialect::Anthropic => AbortRule::Cancel,
+            Dialect::Template(template) => template.abort_rule(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn errors_have_the_providers_shape_and_the_calls_id() {
+        let error = ErrorBody {
+            status: StatusCode::UNAUTHORIZED,
+            code: "unknown_key",
+            message: "no such key",
+            call_id: "c-1",
+        };
+        let read = |codec: Codec| serde_json::from_slice::<Value>(&codec.error_body(&error)).unwrap();
+        assert_eq!(
+            read(Codec::openai()),
+            json!({"error": {"message": "no such key", "type": "authentication_error", "param": null, "code": "unknown_key", "call_id": "c-1"}})
+        );
+        assert_eq!(
+            read(Codec::anthropic()),
+            json!({"type": "error", "error": {"type": "authentication_error", "message": "no such key", "code": "unknown_key"}, "request_id": "c-1"})
+        );
     }
 }

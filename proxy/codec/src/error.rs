@@ -1,6 +1,8 @@
-//! What is wrong with a request or a template, and what to tell about an error in general.
+//! What is wrong with a request or a template, and an error of the gateway's own before it has a provider's shape.
 
+use bytes::Bytes;
 use http::StatusCode;
+use serde_json::json;
 
 /// Why a request cannot be understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +23,7 @@ pub enum BadRequest {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A payload's identifier is no JSONPath.
-    #[error("{field}: {identifier:?} is no JSONPath (RFC 9535): {reason}")]
+    #[error("{field}: {identifier:?} is not a JSONPath (RFC 9535): {reason}")]
     JsonPath {
         /// The field, such as `promptTokens` or `resourceMappings.resources[0].promptTokens`.
         field: String,
@@ -29,6 +31,56 @@ pub enum TemplateError {
         identifier: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A header's identifier is no header name.
+    #[error("{field}: {identifier:?} is not a header name")]
+    Header {
+        /// The field.
+        field: String,
+        /// What stands there.
+        identifier: String,
+    },
+    /// A query parameter has no name.
+    #[error("{field}: the name of the query parameter is empty")]
+    QueryParam {
+        /// The field.
+        field: String,
+    },
+    /// A path parameter's identifier is no regular expression.
+    #[error("{field}: {identifier:?} is not a regular expression: {reason}")]
+    PathParam {
+        /// The field.
+        field: String,
+        /// What stands there.
+        identifier: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path parameter's regular expression does not say which part is meant.
+    #[error("{field}: {identifier:?} has {groups} groups, not one")]
+    Groups {
+        /// The field.
+        field: String,
+        /// What stands there.
+        identifier: String,
+        /// How many groups it has.
+        groups: usize,
+    },
+    /// Something of the answer is looked for in the request.
+    #[error("{field}: {location} is part of the request, and this field is told by the answer: use payload or header")]
+    Location {
+        /// The field.
+        field: String,
+        /// The location.
+        location: &'static str,
+    },
+    /// A resource has no path.
+    #[error("{field}: {path:?} is not a path: it must begin with / or *")]
+    Path {
+        /// The field.
+        field: String,
+        /// What stands there.
+        path: String,
     },
 }
 
@@ -43,4 +95,53 @@ pub struct ErrorBody<'a> {
     pub message: &'a str,
     /// Id of the call.
     pub call_id: &'a str,
+}
+
+// === impl BadRequest ===
+
+impl BadRequest {
+    pub(crate) fn new(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let told = error.to_string();
+        let reason = told
+            .strip_suffix(&format!(" at line {line} column {column}"))
+            .unwrap_or(&told)
+            .to_owned();
+        Self::Json { reason, line, column }
+    }
+}
+
+// === impl ErrorBody ===
+
+impl ErrorBody<'_> {
+    /// OpenAI's shape, as its SDKs parse it: `{"error": {"message", "type", "param", "code"}}`; `call_id` is ours.
+    pub(crate) fn openai(&self) -> Bytes {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        };
+        let error = json!({"message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
+        Bytes::from(json!({ "error": error }).to_string())
+    }
+
+    /// Anthropic's shape, with the types of its documentation's page "Errors"; `code` is ours.
+    pub(crate) fn anthropic(&self) -> Bytes {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            400..=499 => "invalid_request_error",
+            504 => "timeout_error",
+            529 => "overloaded_error",
+            _ => "api_error",
+        };
+        let error = json!({"type": kind, "message": self.message, "code": self.code});
+        Bytes::from(json!({"type": "error", "error": error, "request_id": self.call_id}).to_string())
+    }
 }

@@ -3,22 +3,40 @@
 //! Pure: bytes in, facts out. No sockets, no runtime, no prices. The proxy forwards bytes; this crate reads them beside.
 //!
 //! # Signatures
-//! - [`Codec::openai`], [`Codec::anthropic`], [`Codec::template`]; [`Codec::name`], [`Codec::abort_rule`]
-//! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint`
+//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::template(Template)`; `name(&self) -> &str`, `abort_rule(&self) -> AbortRule`
+//! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, .. }`
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`
-//! - `Request::upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `Request::edits_stream(&self) -> bool`
+//! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
-//! - `Meter::frame(&mut self, Bytes) -> Step`, `Meter::finish(&mut self) -> Bytes`, `Meter::usage_so_far(&self) -> &Usage`
-//! - `Meter::needs_estimate(&self) -> bool`, `Meter::metered(&mut self, End) -> Metered`
+//! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
+//! - `Meter::frame(&mut self, Bytes) -> Step { bytes, ended }`, `finish(&mut self) -> Bytes`, `usage_so_far(&self) -> &Usage`
+//! - `Meter::needs_estimate(&self) -> bool`, `metered(&mut self, End) -> Metered`
+//! - `Template::new(Name, Fields, Vec<Resource>, AbortRule) -> Result<Template, TemplateError>`
+//!
+//! # Order of calls
+//! `endpoint`, `read`, `upstream_body`; then for the answer `Meter::new`, `frame` for each frame, `finish` at the end of the body, and `metered`. `metered`
+//! may be asked at any time for what is known so far, so that a call that ends early is metered as well.
 
+mod answer;
+mod anthropic;
 mod codec;
+mod collect;
+mod decode;
+mod endpoint;
 mod error;
+mod estimate;
+mod json;
 mod meter;
+mod openai;
+mod peek;
+mod reader;
 mod request;
+mod sse;
 mod template;
 
-pub use codec::{AbortRule, Codec, Endpoint};
+pub use codec::{AbortRule, Codec};
+pub use endpoint::Endpoint;
 pub use error::{BadRequest, ErrorBody, TemplateError};
 pub use meter::{End, Meter, Metered, Step};
 pub use request::Request;

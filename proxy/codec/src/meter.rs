@@ -1,16 +1,27 @@
-//! The meter beside an answer's body.
+//! The meter beside an answer's body: what goes to the client, and what the answer used.
 
 use bytes::Bytes;
-use tollgate_record::{Name, Usage};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+use tollgate_record::{Name, Usage, UsageSource};
 
-use crate::{Codec, Endpoint, Request};
+use crate::answer::Answer;
+use crate::collect::{Collector, NUMBERS_BYTES_MAX, WHOLE_BYTES_MAX};
+use crate::decode::{Coding, Decoder};
+use crate::endpoint::Shape;
+use crate::reader::{Mode, Reader};
+use crate::sse::Splitter;
+use crate::{Codec, Endpoint, Request, estimate};
+
+/// Longest error that is read of an endpoint without usage, in bytes.
+const ERROR_BYTES_MAX: usize = 64 << 10;
 
 /// What to do with one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Bytes to send now; may be empty.
     pub bytes: Bytes,
-    /// The terminal event of the stream is in these bytes: hold them until the call is settled.
+    /// The terminal event of the stream is in these bytes or before them: hold them until the call is settled. Once true, it stays true.
     pub ended: bool,
 }
 
@@ -35,49 +46,218 @@ pub struct Metered {
     pub response_model: Option<Name>,
     /// Why the model stopped.
     pub finish_reason: Option<Name>,
-    /// The provider's code of the error.
+    /// The provider's type or code of the error.
     pub error_type: Option<Name>,
-    /// Whether the answer is whole: a stream without its terminal event is not, even if its transport ended cleanly.
+    /// Whether the answer is whole: a stream without its terminal event is not, even if its transport ended cleanly; one whose terminal
+    /// event came is, even if the client left after it.
     pub complete: bool,
 }
 
 /// Reads an answer beside its way to the client.
 #[derive(Debug)]
 pub struct Meter {
-    usage: Usage,
+    body: Decoder<Reader>,
+    /// The decompressor has failed, or there is none: what comes is no longer read.
+    unreadable: bool,
+    /// Bytes that have come, as they came.
+    bytes: u64,
+    /// Usage that is not reported is to be estimated.
+    estimates: bool,
+    request_model: Option<Name>,
+    request_body: Bytes,
 }
+
+// === impl Shape ===
+
+impl Shape {
+    /// Whether its streams say where they end; of a template's provider that is not known.
+    pub(crate) fn has_terminal_event(&self) -> bool {
+        !matches!(self, Self::Template(_))
+    }
+}
+
+// === impl Meter ===
 
 impl Meter {
     /// A meter for the answer with this head.
     pub fn new(codec: &Codec, endpoint: &Endpoint, request: &Request, request_body: Bytes, head: &http::response::Parts) -> Self {
-        let _ = (codec, endpoint, request, request_body, head);
-        Self { usage: Usage::default() }
+        let _ = codec;
+        Self::with_head(endpoint, request, request_body, head.status, &head.headers)
     }
-    /// Takes a frame of the body.
-    pub fn frame(&mut self, frame: Bytes) -> Step {
-        Step {
-            bytes: frame,
-            ended: false,
+
+    /// A meter for a call whose answer never began: its input is estimated, its output unknown.
+    pub fn unanswered(endpoint: &Endpoint, request: &Request, request_body: Bytes) -> Self {
+        Self::with_head(endpoint, request, request_body, StatusCode::OK, &HeaderMap::new())
+    }
+
+    fn with_head(endpoint: &Endpoint, request: &Request, request_body: Bytes, status: StatusCode, headers: &HeaderMap) -> Self {
+        let coding = Coding::of(headers);
+        let shape = endpoint.shape.clone();
+        let mode = mode(endpoint, status, headers);
+        let removes_usage = request.edits_stream() && coding == Coding::Identity && matches!(mode, Mode::Events(_));
+        let estimates = endpoint.bears_usage && status.is_success() && !matches!(mode, Mode::Opaque) && {
+            // A template's endpoints are not known by name: only those that name a model use tokens.
+            !matches!(shape, Shape::Template(_)) || request.model.is_some()
+        };
+        let mut answer = Answer::new(shape, removes_usage);
+        answer.response_model = request.answer_model.clone();
+        match &endpoint.shape {
+            Shape::Template(places) => answer.described_head(places, headers),
+            _ => answer.usage.remaining = remaining(headers),
+        }
+        if answer.response_model.is_none() {
+            answer.response_model = request.answer_model.clone();
+        }
+        let keeps = estimates && answer.shape.has_output();
+        let mut unreadable = coding == Coding::Unknown;
+        let body = Decoder::new(coding, Reader::new(answer, mode, keeps));
+        let body = body.unwrap_or_else(|_| {
+            // Only the memory of a decompressor can be missing.
+            unreadable = true;
+            Decoder::Plain(Reader::new(Answer::new(endpoint.shape.clone(), false), Mode::Opaque, false))
+        });
+        Self {
+            body,
+            unreadable,
+            bytes: 0,
+            estimates,
+            request_model: request.model.clone(),
+            request_body,
         }
     }
-    /// Bytes that are still held at the end of the body.
+
+    /// Takes a frame of the body; what is returned goes to the client.
+    pub fn frame(&mut self, frame: Bytes) -> Step {
+        self.bytes = self.bytes.saturating_add(frame.len() as u64);
+        let bytes = match &mut self.body {
+            _ if self.unreadable => frame,
+            Decoder::Plain(reader) => reader.pass(frame),
+            coded => {
+                self.unreadable = coded.push(&frame).is_err();
+                frame
+            }
+        };
+        Step {
+            bytes,
+            ended: self.body.reader().answer.terminal,
+        }
+    }
+
+    /// Bytes that are still held at the end of the body. To be called when no more frames come, before what was metered is asked for.
     pub fn finish(&mut self) -> Bytes {
-        Bytes::new()
+        self.body.reader_mut().rest()
     }
-    /// What is known so far.
+
+    /// What is known so far; of a JSON answer nothing before [`Self::finish`].
     pub fn usage_so_far(&self) -> &Usage {
-        &self.usage
+        &self.body.reader().answer.usage
     }
-    /// Whether [`Self::metered`] would have to count tokens, which takes milliseconds.
+
+    /// Whether [`Self::metered`] would have to count tokens, which takes milliseconds, and at first a second for loading a vocabulary.
     pub fn needs_estimate(&self) -> bool {
-        false
+        let reader = self.body.reader();
+        let usage = &reader.answer.usage;
+        let failed = reader.has_read() && reader.answer.error_type.is_some() && !usage.is_known() && reader.bytes < 1024;
+        self.estimates && !failed && (usage.input.is_none() || self.misses_output())
     }
-    /// What the answer was.
+
+    /// What the answer was, by what has come so far.
     pub fn metered(&mut self, how: End) -> Metered {
-        let _ = how;
+        if !self.unreadable {
+            self.body.reader_mut().read_all();
+        }
+        let whole = if self.unreadable {
+            None
+        } else {
+            self.body.reader().is_whole()
+        };
+        let complete = whole.unwrap_or(how == End::Complete);
+        let mut usage = self.usage_so_far().clone();
+        if self.estimates {
+            self.estimate(&mut usage, complete);
+        }
+        let answer = &self.body.reader().answer;
         Metered {
-            usage: self.usage.clone(),
-            ..Metered::default()
+            usage,
+            response_model: answer.response_model.clone(),
+            finish_reason: answer.finish_reason.clone(),
+            error_type: answer.error_type.clone(),
+            complete,
+        }
+    }
+
+    fn misses_output(&self) -> bool {
+        let answer = &self.body.reader().answer;
+        answer.shape.has_output() && !answer.output_is_final
+    }
+
+    /// Puts estimates where nothing was reported. What was reported stays, except that a placeholder for the output gives way to a larger estimate.
+    fn estimate(&mut self, usage: &mut Usage, complete: bool) {
+        let answer = &self.body.reader().answer;
+        let model = answer.response_model.as_ref().or(self.request_model.as_ref()).cloned();
+        let model = model.as_ref().map(Name::as_str);
+        let (total, failed) = (answer.total, answer.error_type.is_some());
+        // A count that was reported while the answer went on is not the last word, unless the model had said why it stopped.
+        let unfinished = !complete && answer.finish_reason.is_none();
+        let misses_output = self.misses_output();
+        let output = if !misses_output {
+            None
+        } else if self.unreadable {
+            Some(estimate::unread(self.bytes))
+        } else {
+            self.body.reader_mut().estimated_output(model)
+        };
+        if failed && !usage.is_known() && output.unwrap_or_default() == 0 {
+            return;
+        }
+        let misses_input = usage.input.is_none();
+        if misses_input {
+            let input = estimate::input(model, &self.body.reader().answer.shape, &self.request_body);
+            usage.input = Some(total.map_or(input, |total| input.min(total)));
+        }
+        if misses_output {
+            let from_total = total.map(|total| total.saturating_sub(usage.input.unwrap_or_default()));
+            usage.output = from_total.or(usage.output.max(output));
+        }
+        if misses_input || misses_output || unfinished {
+            usage.source = UsageSource::Estimated;
         }
     }
 }
+
+/// What an answer with this head is read as: a stream is known by its content type, not by the request's wish.
+fn mode(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Mode {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media = content_type
+        .unwrap_or("application/json")
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    let is_error = !status.is_success();
+    if !endpoint.bears_usage && !is_error {
+        Mode::Opaque
+    } else if media == "text/event-stream" {
+        Mode::Events(Splitter::default())
+    } else if media == "application/json" || media.ends_with("+json") {
+        Mode::Document(Collector::new(match endpoint.shape {
+            _ if !endpoint.bears_usage => ERROR_BYTES_MAX,
+            Shape::Embeddings => NUMBERS_BYTES_MAX,
+            _ => WHOLE_BYTES_MAX,
+        }))
+    } else {
+        Mode::Opaque
+    }
+}
+
+/// Tokens that are left in the provider's rate limit.
+fn remaining(headers: &HeaderMap) -> Option<u64> {
+    let header = headers
+        .get("x-ratelimit-remaining-tokens")
+        .or_else(|| headers.get("anthropic-ratelimit-tokens-remaining"))?;
+    header.to_str().ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

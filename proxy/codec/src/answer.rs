@@ -1,0 +1,241 @@
+//! What is known of one answer so far; the dialects fill it in.
+
+use serde_json::value::RawValue;
+use tollgate_record::{Name, UnknownUsage, Usage, UsageSource};
+
+use crate::anthropic::Counts;
+use crate::endpoint::Shape;
+use crate::sse::Listener;
+use crate::template::{Places, Sources};
+use crate::{anthropic, json, openai, peek};
+
+/// Facts of one answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) shape: Shape,
+    pub(crate) usage: Usage,
+    pub(crate) response_model: Option<Name>,
+    pub(crate) finish_reason: Option<Name>,
+    pub(crate) error_type: Option<Name>,
+    /// The last event of the stream has come.
+    pub(crate) terminal: bool,
+    /// The output count is more than a placeholder.
+    pub(crate) output_is_final: bool,
+    /// The chunk that only reports usage is to be taken out.
+    pub(crate) removes_usage: bool,
+    /// Chunks that were parsed in search of the model.
+    pub(crate) first_looks: u8,
+    /// Anthropic's counts as they were told.
+    pub(crate) anthropic: Counts,
+    /// Input and output together, where a template's provider tells no more.
+    pub(crate) total: Option<u64>,
+}
+
+/// Notes a field that no codec knows; later values replace earlier ones, zeros and what exceeds the record's limit are not kept.
+pub(crate) fn unknown(fields: &mut Vec<UnknownUsage>, path: &str, quantity: u64) {
+    if let Some(field) = fields.iter_mut().find(|field| *field.field == *path) {
+        field.quantity = quantity;
+    } else if quantity > 0 && fields.len() < Usage::MAX_UNKNOWN {
+        fields.push(UnknownUsage {
+            field: path.into(),
+            quantity,
+        });
+    }
+    fields.retain(|field| field.quantity > 0);
+}
+
+// === impl Shape ===
+
+impl Shape {
+    /// Whether its answers are generated text.
+    pub(crate) fn has_output(&self) -> bool {
+        !matches!(self, Self::Embeddings | Self::Silent)
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(crate) fn new(shape: Shape, removes_usage: bool) -> Self {
+        Self {
+            shape,
+            usage: Usage::default(),
+            response_model: None,
+            finish_reason: None,
+            error_type: None,
+            terminal: false,
+            output_is_final: false,
+            removes_usage,
+            first_looks: 0,
+            anthropic: Counts::default(),
+            total: None,
+        }
+    }
+
+    /// Reads a whole JSON answer; returns whether it is JSON.
+    pub(crate) fn document(&mut self, document: &[u8]) -> bool {
+        match self.shape.clone() {
+            Shape::Chat | Shape::Completion | Shape::Embeddings => openai::completion(self, document),
+            Shape::Response => openai::response(self, document),
+            Shape::Message => anthropic::message(self, document),
+            Shape::Template(places) => {
+                self.described(&places, document);
+                self.find_error(document);
+                serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
+            }
+            Shape::Silent => {
+                self.find_error(document);
+                true
+            }
+        }
+    }
+
+    /// Looks for usage and model in an answer of which only the beginning and the end are known.
+    pub(crate) fn edges(&mut self, start: &[u8], end: &[u8]) {
+        self.take_model(peek::MODEL.last_value(end));
+        if self.response_model.is_none() {
+            self.response_model = peek::MODEL
+                .first_text(start)
+                .and_then(|text| Name::new(std::str::from_utf8(text).ok()?).ok());
+        }
+        let Some(usage) = peek::USAGE.last_value(end) else { return };
+        match self.shape {
+            Shape::Chat | Shape::Completion | Shape::Embeddings | Shape::Response => {
+                openai::take_usage(self, usage);
+            }
+            Shape::Message => {
+                anthropic::take_usage(self, usage);
+                self.output_is_final |= self.usage.output.is_some();
+            }
+            Shape::Template(_) | Shape::Silent => {}
+        }
+    }
+
+    pub(crate) fn take_model(&mut self, model: Option<&RawValue>) {
+        if let Some(model) = model.and_then(json::text)
+            && self.response_model.as_ref().is_none_or(|known| known.as_str() != model)
+            && let Ok(model) = Name::new(&model)
+        {
+            self.response_model = Some(model);
+        }
+    }
+
+    /// Takes the type of an error, or else its code; an error without either is an `error`.
+    pub(crate) fn take_error(&mut self, error: &RawValue) {
+        let part = |key: &str| json::find(error.get().as_bytes(), &[json::Step::Key(key.into())]);
+        let name = |key: &str| match json::name(part(key)) {
+            None => part(key)
+                .filter(|raw| raw.get().starts_with(|first: char| first.is_ascii_digit()))
+                .and_then(|raw| Name::new(raw.get()).ok()),
+            some => some,
+        };
+        self.error_type = name("type").or_else(|| name("code")).or_else(|| Name::new("error").ok());
+    }
+
+    fn find_error(&mut self, document: &[u8]) {
+        let error = json::find(document, &[json::Step::Key("error".into())]).filter(|raw| raw.get() != "null");
+        if let Some(error) = error {
+            self.take_error(error);
+        }
+    }
+
+    /// Reads a payload as a template says: what it tells replaces what was told before.
+    fn described(&mut self, places: &Places, payload: &[u8]) {
+        let sources = Sources {
+            path: "",
+            query: "",
+            headers: &http::HeaderMap::new(),
+            payload,
+        };
+        let count = |place: &Option<_>| {
+            let place: &std::sync::Arc<crate::template::Place> = place.as_ref()?;
+            place.is_payload().then(|| place.count(&sources)).flatten()
+        };
+        let usage = &mut self.usage;
+        usage.input = count(&places.prompt_tokens).or(usage.input);
+        usage.output = count(&places.completion_tokens).or(usage.output);
+        usage.remaining = count(&places.remaining_tokens).or(usage.remaining);
+        self.total = count(&places.total_tokens).or(self.total);
+        if let Some(place) = places.response_model.as_ref().filter(|place| place.is_payload())
+            && let Some(model) = place.text(&sources).and_then(|text| Name::new(&text).ok())
+        {
+            self.response_model = Some(model);
+        }
+        self.settle_total(places);
+    }
+
+    /// Reads what a template finds in the answer's head.
+    pub(crate) fn described_head(&mut self, places: &Places, headers: &http::HeaderMap) {
+        let sources = Sources {
+            path: "",
+            query: "",
+            headers,
+            payload: b"",
+        };
+        let count = |place: &Option<std::sync::Arc<_>>| {
+            let place: &crate::template::Place = place.as_deref()?;
+            (!place.is_payload()).then(|| place.count(&sources)).flatten()
+        };
+        self.usage.input = count(&places.prompt_tokens);
+        self.usage.output = count(&places.completion_tokens);
+        self.usage.remaining = count(&places.remaining_tokens);
+        self.total = count(&places.total_tokens);
+        if let Some(place) = places
+            .response_model
+            .as_ref()
+            .filter(|place| !place.is_payload() && !place.is_of_request())
+        {
+            self.response_model = place.text(&sources).and_then(|text| Name::new(&text).ok());
+        }
+        self.settle_total(places);
+    }
+
+    /// Output is what a total holds besides the input, where a template does not say where output is told.
+    fn settle_total(&mut self, places: &Places) {
+        let usage = &mut self.usage;
+        if places.completion_tokens.is_none()
+            && let (Some(total), Some(input)) = (self.total, usage.input)
+        {
+            usage.output = Some(total.saturating_sub(input));
+        }
+        self.output_is_final = usage.output.is_some();
+        usage.source = if usage.is_known() {
+            UsageSource::Reported
+        } else {
+            UsageSource::None
+        };
+    }
+}
+
+impl Listener for Answer {
+    fn data(&mut self, data: &[u8], named_error: bool) -> bool {
+        let mut remove = false;
+        match &self.shape {
+            Shape::Chat | Shape::Completion => remove = openai::chunk(self, data) && self.removes_usage,
+            Shape::Response => openai::event(self, data),
+            Shape::Message => anthropic::event(self, data),
+            Shape::Template(places) => {
+                if data.trim_ascii() == b"[DONE]" {
+                    self.terminal = true;
+                } else if places.may_tell(data) {
+                    let places = places.clone();
+                    self.described(&places, data);
+                }
+                if peek::ERROR.has_value_in(data) {
+                    self.find_error(data);
+                }
+            }
+            Shape::Embeddings | Shape::Silent => {}
+        }
+        if named_error && self.error_type.is_none() {
+            self.error_type = Name::new("error").ok();
+        }
+        remove
+    }
+
+    fn too_long(&mut self, start: &[u8]) {
+        if matches!(self.shape, Shape::Response) {
+            self.terminal |= peek::TYPE.first_text(start).is_some_and(openai::ends_response);
+        }
+    }
+}

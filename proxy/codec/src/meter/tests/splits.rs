@@ -1,0 +1,117 @@
+//! However an answer is cut into frames, and however it is compressed, the same is metered and the same is sent.
+
+use proptest::prelude::*;
+
+use super::anthropic::{DELTA, START, STOP};
+use super::openai::{CHUNKS, DONE, USAGE_CHUNK};
+use super::*;
+
+/// Every kind of answer, with its call.
+fn answers() -> Vec<(Call, String)> {
+    let chat = |options: &str| {
+        let request = format!(r#"{{"model":"gpt-5","stream":true{options},"messages":[]}}"#);
+        Call::stream(Codec::openai(), "/v1/chat/completions", &request)
+    };
+    let message = || {
+        Call::stream(
+            Codec::anthropic(),
+            "/v1/messages",
+            r#"{"model":"claude-opus-5","messages":[]}"#,
+        )
+    };
+    let response = concat!(
+        "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"model\":\"m\"}}\n\n",
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\ndata: \"response\":{\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}}\n\n",
+    );
+    let document = r#"{"model":"m","choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":8}}"#;
+    vec![
+        (chat(""), [": hello\n\n", CHUNKS, USAGE_CHUNK, DONE].concat()),
+        (chat(""), [CHUNKS, USAGE_CHUNK, DONE].concat().replace('\n', "\r\n")),
+        (chat(""), [CHUNKS, USAGE_CHUNK, DONE].concat().replace('\n', "\r")),
+        (
+            chat(r#","stream_options":{"include_usage":true}"#),
+            [CHUNKS, USAGE_CHUNK, DONE].concat(),
+        ),
+        (message(), [START, DELTA, STOP].concat()),
+        (message(), [START, DELTA, STOP].concat().replace('\n', "\r\n")),
+        (Call::stream(Codec::openai(), "/v1/responses", "{}"), response.to_owned()),
+        (Call::new(Codec::openai(), "/v1/chat/completions", "{}"), document.to_owned()),
+    ]
+}
+
+#[test]
+fn every_split_in_two_meters_and_sends_the_same() {
+    for (call, text) in answers() {
+        let whole = call.frames([text.as_bytes()], End::Complete);
+        assert!(whole.metered.complete && whole.metered.usage.source == UsageSource::Reported);
+        for at in 0..text.len() {
+            let (first, second) = text.as_bytes().split_at(at);
+            assert_eq!(call.frames([first, second], End::Complete), whole, "split at {at}");
+        }
+        assert_eq!(call.frames(text.as_bytes().chunks(1), End::Complete), whole);
+    }
+}
+
+#[test]
+fn compressed_answers_are_metered_and_sent_as_they_are() {
+    for coding in ["gzip", "deflate", "br", "zstd"] {
+        for (call, text) in answers() {
+            let metered = call.frames([text.as_bytes()], End::Complete).metered;
+            let body = compressed(coding, text.as_bytes());
+            let call = call.header("content-encoding", coding);
+            for size in [1, 7, body.len()] {
+                let seen = call.frames(body.chunks(size), End::Complete);
+                assert_eq!(seen.metered, metered, "{coding}");
+                assert_eq!(seen.sent, body);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_end_of_a_compressed_stream_is_seen_in_the_frame_that_holds_it() {
+    // Flushed after each event, as servers do that compress streams.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut meter = Call::stream(Codec::anthropic(), "/v1/messages", "{}")
+        .header("content-encoding", "gzip")
+        .meter();
+    for (event, ends) in [(START, false), (DELTA, false), (STOP, true)] {
+        encoder.write_all(event.as_bytes()).unwrap();
+        encoder.flush().unwrap();
+        let frame = std::mem::take(encoder.get_mut());
+        assert_eq!(meter.frame(frame.into()).ended, ends);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_frames_meter_and_send_the_same(
+        which in 0..8_usize,
+        coding in prop::sample::select(vec!["identity", "gzip", "deflate", "br", "zstd"]),
+        sizes in prop::collection::vec(1..200_usize, 1..40),
+    ) {
+        let (call, text) = answers().swap_remove(which);
+        let body = compressed(coding, text.as_bytes());
+        let call = call.header("content-encoding", coding);
+        let whole = call.frames([&*body], End::Complete);
+        let mut frames = Vec::new();
+        let (mut rest, mut sizes) = (&*body, sizes.iter().cycle());
+        while !rest.is_empty() {
+            let (frame, after) = rest.split_at((*sizes.next().unwrap()).min(rest.len()));
+            frames.push(frame);
+            rest = after;
+        }
+        prop_assert_eq!(call.frames(frames, End::Complete), whole);
+    }
+
+    #[test]
+    fn no_bytes_make_a_meter_fail(body in prop::collection::vec(any::<u8>(), 0..400), which in 0..8_usize, size in 1..50_usize) {
+        let (call, _) = answers().swap_remove(which);
+        call.frames(body.chunks(size), End::Cut);
+        let text = format!("data: {{\"type\":{}\n\n", String::from_utf8_lossy(&body));
+        let seen = call.frames(text.as_bytes().chunks(size), End::Cut);
+        prop_assert_eq!(&*seen.sent, text.as_bytes());
+    }
+}
