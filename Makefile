@@ -2,12 +2,10 @@
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tollgate/target
 
-QUICKSTART := examples/quickstart.yaml
-
 .PHONY: run test bench release fmt setup
 
 run: ## builds and starts the gateway with the quickstart configuration; needs Rust only
-	cargo run -- serve --config $(QUICKSTART)
+	cargo run -- quickstart
 
 test: setup ## everything that must hold before a change is merged
 	cargo fmt --all --check

@@ -115,7 +115,11 @@ async function responses(request, reply) {
     if (event.type === "response.output_text.delta") {
       streamed += event.delta;
       out.text = streamed;
-    } else if (["response.completed", "response.incomplete", "response.failed"].includes(event.type)) {
+    } else if (event.type === "response.failed") {
+      // The SDK hands it over and raises nothing.
+      const { code, message } = event.response.error;
+      out.error = { class: event.type, status: null, code, type: null, message };
+    } else if (["response.completed", "response.incomplete"].includes(event.type)) {
       out.usage_events += event.response.usage ? 1 : 0;
       whole(event.response);
       if (out.text !== streamed) throw new Error(`the deltas say "${streamed}", the last event says "${out.text}"`);

@@ -129,7 +129,10 @@ def responses(request, reply):
             if event.type == "response.output_text.delta":
                 streamed += event.delta
                 out["text"] = streamed
-            elif event.type in ("response.completed", "response.incomplete", "response.failed"):
+            elif event.type == "response.failed":  # the SDK hands it over and raises nothing
+                failure = event.response.error
+                out["error"] = {"class": event.type, "status": None, "code": failure.code, "type": None, "message": failure.message}
+            elif event.type in ("response.completed", "response.incomplete"):
                 out["usage_events"] += event.response.usage is not None
                 whole(event.response)
                 if out["text"] != streamed:

@@ -1,0 +1,16 @@
+//! What the tests talk to and talk with: processes, clients, rows, money. It asserts nothing about the product except through `ledger`.
+
+pub(crate) mod build;
+pub(crate) mod call;
+pub(crate) mod claim;
+pub(crate) mod config;
+pub(crate) mod gateway;
+pub(crate) mod ledger;
+pub(crate) mod money;
+pub(crate) mod prices;
+pub(crate) mod process;
+pub(crate) mod raw;
+pub(crate) mod sdk;
+pub(crate) mod traffic;
+pub(crate) mod usage;
+pub(crate) mod world;

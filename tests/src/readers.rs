@@ -1,0 +1,77 @@
+//! The ledger's table belongs to its owner: DuckDB, Polars and Python read it without Tollgate, and come to the same sum.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::harness::claim::{Claim, claims_of};
+use crate::harness::config::Config;
+use crate::harness::traffic::Traffic;
+use crate::harness::world::World;
+
+pub(crate) fn claims() -> Vec<Claim> {
+    claims_of![other_engines_read_the_table_to_the_last_digit, the_five_formats_say_the_same]
+}
+
+const SUMS: &str = "SELECT count(*) AS calls, count(DISTINCT call_id) AS ids, sum(cost) AS cost FROM usage";
+
+/// Runs tests/clients/readers.py.
+async fn read(world: &World, arguments: &[&str]) -> Value {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/readers.py");
+    let mut command = tokio::process::Command::new(&world.stage().await.counterparts.python);
+    let output = command.arg(script).args(arguments).kill_on_drop(true).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn other_engines_read_the_table_to_the_last_digit(world: Arc<World>) {
+    let mut gateway = world.own_gateway(&Config::standard()).await;
+    let traffic = Traffic::start(&gateway, 4, "readers");
+    traffic.reach(250).await;
+    traffic.stop().await;
+    // A row whose cost is unknown, which must stay so.
+    let target = crate::harness::call::Target::new(format!("{}/openai", gateway.url()), crate::harness::world::KEY);
+    let call = crate::harness::call::Call::new(crate::harness::call::Api::Chat).model(crate::harness::prices::UNPRICED_MODEL);
+    crate::harness::raw::send(crate::harness::raw::request(&reqwest::Client::new(), &call, &target)).await;
+    assert!(gateway.terminate().await.success());
+    let ours = gateway.sql_offline(SUMS).await.remove(0).0;
+    let theirs = read(&world, &["table", gateway.data().join("usage").to_str().unwrap()]).await;
+    for engine in ["deltalake", "duckdb", "polars"] {
+        assert_eq!(theirs[engine], ours, "{engine}");
+    }
+    assert_eq!(theirs["deltalake_charges"], ours["cost"], "the charges add up to the cost");
+    assert_eq!(theirs["decimal"], "decimal128(28, 12)");
+    assert_eq!(theirs["partitions"], serde_json::json!(["start_date"]));
+    let teams = gateway.sql_offline("SELECT team, count(*) AS calls, sum(cost) AS cost FROM usage GROUP BY team ORDER BY team").await;
+    let teams: Vec<Value> = teams.into_iter().map(|row| serde_json::json!([row.0["team"], row.0["calls"], row.0["cost"]])).collect();
+    assert_eq!(theirs["teams"], Value::Array(teams));
+}
+
+async fn the_five_formats_say_the_same(world: Arc<World>) {
+    let gateway = world.own_gateway(&Config::standard()).await;
+    let traffic = Traffic::start(&gateway, 4, "formats");
+    traffic.reach(100).await;
+    traffic.stop().await;
+    let sums = gateway.sql(SUMS).await.remove(0).0;
+    let folder = tempfile::tempdir().unwrap();
+    let formats = [
+        ("json", "application/json"),
+        ("ndjson", "application/x-ndjson"),
+        ("csv", "text/csv"),
+        ("arrow", "application/vnd.apache.arrow.stream"),
+        ("parquet", "application/vnd.apache.parquet"),
+    ];
+    let mut files = vec!["answers".to_owned()];
+    for (extension, accept) in formats {
+        let (status, kind, body) = gateway.sql_as("SELECT call_id, cost, team, charges FROM usage", accept).await;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
+        assert!(kind.starts_with(accept), "{kind}");
+        let file = folder.path().join(format!("answer.{extension}"));
+        std::fs::write(&file, body).unwrap();
+        files.push(file.to_str().unwrap().to_owned());
+    }
+    let read = read(&world, &files.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for (extension, _) in formats {
+        assert_eq!(read[extension], sums, "{extension}");
+    }
+}
