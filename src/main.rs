@@ -1,1 +1,61 @@
-fn main(){}
+//! The `tollgate` binary: the command line, and the wiring of the crates. No logic of its own beyond that.
+
+mod admin;
+mod check;
+mod cli;
+mod connect;
+mod data;
+mod prices;
+mod quickstart;
+mod reload;
+mod report;
+mod serve;
+mod simulate;
+mod sql;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+/// The request path allocates small and often; this allocator is made for it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    // Both providers of cryptography are in the build, since dependencies differ; this one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let outcome = match cli.command {
+        Command::Serve(serve) => run(serve::serve(&serve.config, &serve.data, None)),
+        Command::Quickstart(quickstart) => run(quickstart::quickstart(&quickstart.data)),
+        Command::Check(check) => check::check(&check.config),
+        Command::Sql(sql) => run(sql::sql(sql)),
+        Command::Report(report) => run(report::report(report)),
+        Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tollgate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("request").enable_all().build()?;
+    let outcome = runtime.block_on(command);
+    // Everything that matters has ended; blocking tasks that have not (a file being looked at) are let go.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,deltalake_core=warn,buoyant_kernel=warn,delta_kernel=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}

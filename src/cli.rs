@@ -1,0 +1,128 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tollgate_query_api::Format;
+
+/// An AI gateway whose ledger finance can close the books on.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the gateway: one process, everything embedded
+    Serve(Serve),
+    /// Runs the gateway with a configuration made for trying it out
+    ///
+    /// The providers are those whose key is set in OPENAI_API_KEY or ANTHROPIC_API_KEY; if neither is, a simulator.
+    Quickstart(Quickstart),
+    /// Checks a configuration, and prints everything that is wrong with it
+    Check(Check),
+    /// Runs SQL over the recorded calls
+    Sql(Sql),
+    /// Prints a report
+    #[command(subcommand)]
+    Report(Report),
+    /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
+    Simulate(Simulate),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Configuration: a YAML file, or a folder of them
+    #[arg(long, default_value = "tollgate.yaml", value_name = "FILE|DIR")]
+    pub(crate) config: PathBuf,
+    /// Data directory
+    #[arg(long, default_value = "data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quickstart {
+    /// Data directory
+    #[arg(long, default_value = "data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Configuration: a YAML file, or a folder of them
+    #[arg(long, default_value = "tollgate.yaml", value_name = "FILE|DIR")]
+    pub(crate) config: PathBuf,
+}
+
+/// Where the rows are: a data directory, or a server.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// Data directory; if a gateway runs on it, that gateway is asked
+    #[arg(long, default_value = "data", value_name = "DIR", conflicts_with = "url")]
+    pub(crate) data: PathBuf,
+    /// A gateway's controller address, such as http://127.0.0.1:9090
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Token for --url
+    #[arg(long, value_name = "TOKEN", env = "TOLLGATE_ADMIN_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Table location, if it is not in the data directory: file:PATH
+    #[arg(long, value_name = "LOCATION", conflicts_with = "url")]
+    pub(crate) table: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sql {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Output: table, json, ndjson, csv, arrow or parquet
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+    /// The statement, such as "SELECT team, sum(cost) FROM usage GROUP BY team"
+    pub(crate) statement: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Report {
+    /// A month's calls, tokens and cost by columns of your choice
+    Chargeback(Chargeback),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chargeback {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Month, such as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    pub(crate) month: String,
+    /// Columns of table usage, or tags.NAME, with commas between them
+    #[arg(long, default_value = "team", value_name = "COLUMNS")]
+    pub(crate) by: String,
+    /// Time zone of the month, such as Europe/Berlin
+    #[arg(long, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) timezone: String,
+    /// Output: table, json, csv or parquet
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, default_value_t = tollgate_simulator::LISTEN_DEFAULT)]
+    pub(crate) listen: SocketAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,55 @@
+//! Reloading: a changed configuration is taken over whole, or not at all.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tollgate_controller::{Gateway, Resources, Watch};
+use tollgate_record::PriceList;
+use tollgate_usage_store::Store;
+
+/// Asks for changes until `stop`.
+pub(crate) async fn watch(
+    mut watch: Watch,
+    running: Gateway,
+    shipped: Arc<Vec<PriceList>>,
+    store: Arc<Store>,
+    replace: impl Fn(tollgate_proxy::Snapshot),
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Watch::INTERVAL) => {}
+        }
+        let looked = tokio::task::spawn_blocking(move || {
+            let changed = watch.changed();
+            (watch, changed)
+        });
+        let Ok((returned, changed)) = looked.await else {
+            tracing::error!("the configuration is not watched any more: looking at it failed");
+            return;
+        };
+        watch = returned;
+        match changed {
+            None => {}
+            Some(Err(problems)) => tracing::error!("the changed configuration is not valid and was not taken over:\n{problems}"),
+            Some(Ok(resources)) => match apply(&resources, &shipped, &store) {
+                Ok(snapshot) => {
+                    replace(snapshot);
+                    tracing::info!(providers = resources.providers.len(), keys = resources.keys.len(), "the changed configuration was taken over");
+                    if crate::wiring::needs_restart(&running, &resources.gateway) {
+                        tracing::warn!("kind Gateway was changed too: its listeners, limits and ledger change with the next start");
+                    }
+                }
+                Err(error) => tracing::error!("the changed configuration was not taken over: {error:#}"),
+            },
+        }
+    }
+}
+
+/// Prices first, since they can fail; what is returned only has to be swapped in.
+fn apply(resources: &Resources, shipped: &[PriceList], store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
+    let snapshot = crate::wiring::snapshot(resources)?;
+    store.set_prices(crate::prices::book(&resources.price_lists, shipped))?;
+    Ok(snapshot)
+}

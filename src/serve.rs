@@ -1,0 +1,110 @@
+//! `tollgate serve`: build everything, wait for a signal, end everything in order.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal as on_signal};
+use tokio_util::sync::CancellationToken;
+use tollgate_controller::Watch;
+use tollgate_query_api::{Engine, Token};
+use tollgate_usage_store::Store;
+
+use crate::check::environment;
+use crate::data::{Addresses, admin_token, token_file};
+
+/// How long queries may go on after a signal to stop.
+const QUERY_DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs the gateway until a signal. `announce` is called when it serves.
+pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&Addresses)>) -> anyhow::Result<()> {
+    let resources = match tollgate_controller::load(config, &environment) {
+        Ok(resources) => resources,
+        Err(problems) => {
+            eprintln!("{problems}");
+            anyhow::bail!("{} is not valid, so the gateway does not start", config.display());
+        }
+    };
+    let gateway = resources.gateway.clone();
+    let snapshot = crate::wiring::snapshot(&resources)?;
+    let shipped = Arc::new(crate::prices::shipped()?);
+    let prices = crate::prices::book(&resources.price_lists, &shipped);
+    std::fs::create_dir_all(data).with_context(|| format!("cannot create the data directory {}", data.display()))?;
+    let token = admin_token(data)?;
+
+    let store = Arc::new(Store::open(crate::wiring::ledger(&gateway, data)?, prices).await?);
+    let engine = Arc::new(Engine::new(store.tables(), crate::wiring::query(&gateway, data))?);
+    let proxy = Arc::new(tollgate_proxy::bind(crate::wiring::proxy(&gateway), snapshot, store.ledger()).await?);
+    let controller = listen(gateway.listen.controller, "controller").await?;
+    let admin = listen(gateway.listen.admin, "admin").await?;
+    let addresses = Addresses {
+        http: proxy.http_addr(),
+        https: proxy.tls_addr(),
+        controller: controller.local_addr()?,
+        admin: admin.local_addr()?,
+    };
+
+    let stop = CancellationToken::new();
+    let sql = tollgate_query_api::router(Arc::clone(&engine), Token::new(&token));
+    let side_servers = CancellationToken::new();
+    let controller = tokio::spawn(axum::serve(controller, sql).with_graceful_shutdown(side_servers.clone().cancelled_owned()).into_future());
+    let health = crate::admin::router(Arc::clone(&store));
+    let admin = tokio::spawn(axum::serve(admin, health).with_graceful_shutdown(side_servers.clone().cancelled_owned()).into_future());
+    let reload = {
+        let watch = Watch::new(config, Box::new(environment), &resources);
+        let replace = {
+            let proxy = Arc::clone(&proxy);
+            move |snapshot| proxy.replace(snapshot)
+        };
+        tokio::spawn(crate::reload::watch(watch, gateway.clone(), shipped, Arc::clone(&store), replace, stop.clone()))
+    };
+    let signals = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            signal().await;
+            tracing::info!("a signal to stop arrived");
+            stop.cancel();
+        }
+    });
+    addresses.publish(data)?;
+    tracing::info!(http = %addresses.http, controller = %addresses.controller, admin = %addresses.admin, token = %token_file(data).display(), "the gateway serves");
+    if let Some(announce) = announce {
+        announce(&addresses);
+    }
+
+    let drained = proxy.run(stop.clone()).await;
+    tracing::info!(cut = drained.cut, "calls have ended");
+    stop.cancel();
+    let _ = reload.await;
+    engine.shutdown(QUERY_DRAIN).await;
+    side_servers.cancel();
+    controller.abort();
+    admin.abort();
+    let _ = (controller.await, admin.await);
+    signals.abort();
+    let _ = signals.await;
+    Addresses::withdraw(data);
+    drop(proxy);
+    drop(engine);
+    match Arc::try_unwrap(store) {
+        Ok(store) => store.close().await.context("the last flush failed; its rows are in the log and will be there after the next start")?,
+        Err(_) => anyhow::bail!("a part of the gateway still held the ledger when it stopped; rows are in the log"),
+    }
+    tracing::info!("the gateway stopped");
+    Ok(())
+}
+
+async fn listen(address: std::net::SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}; change spec.listen.{what}"))
+}
+
+/// Waits for SIGINT or SIGTERM.
+pub(crate) async fn signal() {
+    let mut terminate = on_signal(SignalKind::terminate()).expect("a handler can be installed once the runtime is there");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
