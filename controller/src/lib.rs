@@ -1,1 +1,41 @@
-//! x
+//! Resources: what a configuration declares, read from YAML, checked whole, and handed on as typed values.
+//!
+//! - [`load()`] reads a file or folder into [`Resources`], or says everything that is wrong with it ([`Problems`]).
+//! - [`Watch`] notices that it has changed. A change is taken whole or not at all.
+//! - [`shipped_prices`] reads the price lists that come with the gateway.
+//!
+//! `docs/configuration.md` is the reference of every field; a test loads its examples and holds its defaults against this code.
+//! Nothing here listens, forwards or stores: the data plane and the ledger get plain values, and the binary wires them.
+
+mod cross;
+mod field;
+pub mod gateway;
+mod interpolate;
+mod key;
+pub mod ledger;
+pub mod limits;
+mod load;
+mod nearest;
+mod price;
+mod problem;
+pub mod provider;
+mod quantity;
+mod secret;
+mod source;
+pub mod template;
+mod value;
+mod watch;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use gateway::Gateway;
+pub use key::{ApiKey, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN};
+pub use load::{Resources, load, shipped_prices};
+pub use problem::{Problem, Problems};
+pub use provider::LlmProvider;
+pub use secret::{KeyHash, Pem, Secret};
+pub use source::{FILE_BYTES_MAX, FILES_MAX, Fingerprint, REFERENCE_BYTES_MAX};
+pub use template::LlmProviderTemplate;
+pub use watch::{Environment, Watch};

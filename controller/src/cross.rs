@@ -1,0 +1,211 @@
+//! What documents say of each other: names that stand twice, references that dangle, contexts that overlap, keys that are the same.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::load::{Declared, Kind, Resource};
+use crate::nearest::nearest;
+use crate::provider::{LlmProvider, overlap};
+use crate::template::{Codec, SHIPPED_TEMPLATES};
+use crate::yaml::{Content, brief};
+
+/// Most names that a message lists.
+const NAMES_LISTED_MAX: usize = 20;
+
+/// Reports to the documents. Only if all documents could be read does a missing name mean that it is nowhere.
+pub(crate) fn check(declared: &[Declared<'_>], complete: bool) {
+    report_duplicates(declared);
+    report_overlaps(declared);
+    report_shared_keys(declared);
+    report_default_provider_dialect(declared);
+    if complete {
+        report_dangling(declared);
+    }
+}
+
+fn report_duplicates(declared: &[Declared<'_>]) {
+    let mut seen = HashMap::new();
+    let mut gateway: Option<&Declared<'_>> = None;
+    for this in declared {
+        let at = "metadata.name";
+        if this.kind == Kind::Template && SHIPPED_TEMPLATES.iter().any(|(name, _)| this.name == **name) {
+            this.document.wrong(
+                at,
+                "is the name of a shipped template, which cannot be redefined: choose another",
+            );
+        }
+        if this.kind == Kind::Gateway {
+            match gateway {
+                Some(first) => this
+                    .document
+                    .wrong("", format!("is a second Gateway beside {}", first.document.place)),
+                None => gateway = Some(this),
+            }
+            continue;
+        }
+        match seen.entry((this.kind, &this.name)) {
+            Entry::Vacant(entry) => {
+                entry.insert(this);
+            }
+            Entry::Occupied(entry) => {
+                let first = &entry.get().document.place;
+                this.document
+                    .wrong(at, format!("names a second {}, beside {first}", this.kind.as_str()));
+            }
+        }
+    }
+}
+
+fn providers<'d>(declared: &'d [Declared<'d>]) -> impl Iterator<Item = (&'d Declared<'d>, &'d LlmProvider)> {
+    declared.iter().filter_map(|this| match &this.resource {
+        Some(Resource::Provider(provider)) => Some((this, &**provider)),
+        _ => None,
+    })
+}
+
+fn report_overlaps(declared: &[Declared<'_>]) {
+    // In the order of their segments a parent stands directly before what is below it, so one look back is enough:
+    // what stands between two that overlap is below the first as well.
+    let mut by_context: Vec<_> = providers(declared)
+        .enumerate()
+        .map(|(order, (this, provider))| (provider.context.split('/').collect::<Vec<_>>(), order, this, provider))
+        .collect();
+    by_context.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
+    let mut parent: Option<(usize, &Declared<'_>, &LlmProvider)> = None;
+    for (_, order, this, provider) in &by_context {
+        match parent {
+            Some((first_order, first, above)) if overlap(&above.context, &provider.context) => {
+                let (later, earlier) = if first_order < *order {
+                    (*this, first)
+                } else {
+                    (first, *this)
+                };
+                let at = "spec.context";
+                let reason = format!(
+                    "{:?} overlaps {:?} of {}",
+                    written(later, at),
+                    written(earlier, at),
+                    earlier.document.place
+                );
+                later.document.wrong("spec.context", reason);
+            }
+            _ => parent = Some((*order, *this, *provider)),
+        }
+    }
+}
+
+fn report_shared_keys(declared: &[Declared<'_>]) {
+    let mut seen = HashMap::new();
+    for this in declared {
+        let Some(Resource::Key(key)) = &this.resource else { continue };
+        if let Some(first) = seen.insert(key.hash, this) {
+            let field = if this.document.root.find("spec.value").is_some() {
+                "spec.value"
+            } else {
+                "spec.value_sha256"
+            };
+            this.document
+                .wrong(field, format!("is the same key as that of {}", first.document.place));
+            seen.insert(key.hash, first);
+        }
+    }
+}
+
+fn report_default_provider_dialect(declared: &[Declared<'_>]) {
+    let mut codecs: HashMap<&str, Codec> = SHIPPED_TEMPLATES.into_iter().collect();
+    for this in declared {
+        if let Some(Resource::Template(template)) = &this.resource
+            && let Some(codec) = template.codec()
+        {
+            codecs.insert(this.name.as_str(), codec);
+        }
+    }
+    for this in declared {
+        let Some(Resource::Gateway(gateway)) = &this.resource else {
+            continue;
+        };
+        let Some(default) = &gateway.default_provider else { continue };
+        let anthropic = providers(declared)
+            .any(|(_, provider)| provider.name == *default && codecs.get(provider.template.as_str()) == Some(&Codec::Anthropic));
+        if anthropic {
+            let reason = "does not speak as OpenAI does, which /v1/* needs: name another provider";
+            this.document.wrong("spec.default_provider", reason);
+        }
+    }
+}
+
+fn report_dangling(declared: &[Declared<'_>]) {
+    let names = |kind: Kind| {
+        declared
+            .iter()
+            .filter(move |this| this.kind == kind)
+            .map(|this| this.name.as_str())
+    };
+    let templates: Vec<&str> = SHIPPED_TEMPLATES
+        .into_iter()
+        .map(|(name, _)| name)
+        .chain(names(Kind::Template))
+        .collect();
+    let providers: Vec<&str> = names(Kind::Provider).collect();
+    let either: Vec<&str> = providers.iter().chain(&templates).copied().collect();
+    for this in declared {
+        match &this.resource {
+            Some(Resource::Provider(provider)) => {
+                report_missing(
+                    this,
+                    "spec.template",
+                    "LlmProviderTemplate",
+                    provider.template.as_str(),
+                    &templates,
+                );
+            }
+            Some(Resource::PriceList(list)) => {
+                report_missing(
+                    this,
+                    "spec.provider",
+                    "LlmProvider or LlmProviderTemplate",
+                    list.provider.as_str(),
+                    &either,
+                );
+            }
+            Some(Resource::Gateway(gateway)) => {
+                if let Some(default) = &gateway.default_provider {
+                    report_missing(this, "spec.default_provider", "LlmProvider", default.as_str(), &providers);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn report_missing(this: &Declared<'_>, path: &str, what: &str, name: &str, known: &[&str]) {
+    if known.contains(&name) {
+        return;
+    }
+    let meant = match nearest(name, known.iter().copied()) {
+        Some(meant) => format!("; did you mean {meant}?"),
+        None => String::new(),
+    };
+    let mut listed: Vec<&str> = known.to_vec();
+    listed.dedup();
+    let more = if listed.len() > NAMES_LISTED_MAX { ", ..." } else { "" };
+    listed.truncate(NAMES_LISTED_MAX);
+    let listed = if listed.is_empty() {
+        "none".to_owned()
+    } else {
+        listed.join(", ")
+    };
+    let reason = format!(
+        "there is no {what} {:?}{meant} (known here: {listed}{more})",
+        written(this, path)
+    );
+    this.document.wrong(path, reason);
+}
+
+/// A field as it is written in the file: what it resolves to is not told.
+fn written(this: &Declared<'_>, path: &str) -> String {
+    match this.document.root.find(path).map(|node| &node.content) {
+        Some(Content::Scalar { text, .. }) => brief(text),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,329 @@
+//! From files to checked resources, or to everything that is wrong with them.
+//!
+//! 1. Every document is read on its own, as far as it can be.
+//! 2. What documents say of each other is checked when all are known ([`crate::cross`]).
+//! 3. One problem anywhere and there are no resources: a configuration is taken whole or not at all.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tollgate_record::{Name, PriceList};
+
+use crate::cross;
+use crate::field::Document;
+use crate::gateway::Gateway;
+use crate::interpolate::Resolver;
+use crate::key::ApiKey;
+use crate::price;
+use crate::problem::{Place, Problem, Problems, Report};
+use crate::provider::LlmProvider;
+use crate::source::{self, Fingerprint, References, Source};
+use crate::template::{Codec, LlmProviderTemplate};
+use crate::yaml::{self, Content, Node, brief};
+
+/// The only `apiVersion`.
+const API_VERSION: &str = "tollgate/v1";
+
+/// Everything a configuration declares, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resources {
+    /// The process; defaults if none is declared.
+    pub gateway: Gateway,
+    /// The shipped templates, then those of the configuration.
+    pub templates: Vec<LlmProviderTemplate>,
+    /// Upstreams, in the order of the documents.
+    pub providers: Vec<LlmProvider>,
+    /// Gateway keys.
+    pub keys: Vec<ApiKey>,
+    /// Price lists of the operator's own.
+    pub price_lists: Vec<PriceList>,
+    /// Hash of the files, and of the files they refer to.
+    pub fingerprint: Fingerprint,
+    /// Files that the configuration refers to.
+    pub(crate) referenced: Vec<PathBuf>,
+}
+
+/// The kinds of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Gateway,
+    Template,
+    Provider,
+    Key,
+    PriceList,
+}
+
+const KINDS: [(&str, Kind); 5] = [
+    ("Gateway", Kind::Gateway),
+    ("LlmProviderTemplate", Kind::Template),
+    ("LlmProvider", Kind::Provider),
+    ("ApiKey", Kind::Key),
+    ("PriceList", Kind::PriceList),
+];
+
+/// A resource, its kind unpacked.
+pub(crate) enum Resource {
+    Gateway(Box<Gateway>),
+    Template(LlmProviderTemplate),
+    Provider(Box<LlmProvider>),
+    Key(ApiKey),
+    PriceList(PriceList),
+}
+
+/// What could be read of a document.
+pub(crate) struct Declared<'d> {
+    pub(crate) document: &'d Document<'d>,
+    pub(crate) kind: Kind,
+    /// Known even if the rest is wrong, so that references to it do not dangle.
+    pub(crate) name: Name,
+    pub(crate) resource: Option<Resource>,
+}
+
+/// A load, and what it was made from.
+pub(crate) struct Attempt {
+    pub(crate) result: Result<Resources, Problems>,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) referenced: Vec<PathBuf>,
+}
+
+/// Loads a file, or every `*.yaml` and `*.yml` of a folder in the order of their names.
+///
+/// `environment` resolves `${env:NAME}`. Relative paths inside a file start at its folder, except for `spec.ledger.table`.
+///
+/// # Errors
+/// Everything that is wrong, not only the first thing.
+pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Resources, Problems> {
+    attempt(source::read(path), environment).result
+}
+
+/// Reads one shipped price list.
+///
+/// # Errors
+/// Everything that is wrong; also if the text has another number of documents than one, or another kind.
+pub fn shipped_prices(yaml: &str) -> Result<PriceList, Problems> {
+    let report = Report::default();
+    let resolver = Resolver {
+        environment: &|_| None,
+        references: Default::default(),
+    };
+    let source = Source {
+        label: Rc::from("shipped prices"),
+        folder: PathBuf::new(),
+        bytes: yaml.as_bytes().to_vec(),
+    };
+    let opened = open(&report, &resolver, std::slice::from_ref(&source));
+    let mut lists: Vec<PriceList> = Vec::new();
+    for document in &opened.documents {
+        match read(document, true).map(|declared| declared.resource) {
+            Some(Some(Resource::PriceList(list))) => lists.push(list),
+            Some(Some(_)) => document.wrong("kind", "is not PriceList"),
+            // It has been reported.
+            Some(None) | None => {}
+        }
+    }
+    if opened.documents.len() > 1 {
+        report.add_file(0, &source.label, "has more than one document");
+    }
+    match (report.into_problems(), lists.pop()) {
+        (None, Some(list)) => Ok(list),
+        (Some(problems), _) => Err(problems),
+        (None, None) => Err(no_document(&source.label).into()),
+    }
+}
+
+fn no_document(file: &str) -> Problem {
+    Problem {
+        document: file.to_owned(),
+        path: String::new(),
+        reason: "has no document: nothing is declared".to_owned(),
+    }
+}
+
+/// Loads what was read.
+pub(crate) fn attempt(sources: Result<Vec<Source>, Problem>, environment: &dyn Fn(&str) -> Option<String>) -> Attempt {
+    let (result, references) = match &sources {
+        Ok(sources) => resources(sources, environment),
+        Err(problem) => (Err(problem.clone().into()), References::default()),
+    };
+    let fingerprint = Fingerprint::of(sources.as_deref(), &references);
+    let referenced = references.paths();
+    let result = result.map(|resources| Resources {
+        fingerprint,
+        referenced: referenced.clone(),
+        ..resources
+    });
+    Attempt {
+        result,
+        fingerprint,
+        referenced,
+    }
+}
+
+fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -> (Result<Resources, Problems>, References) {
+    let report = Report::default();
+    let resolver = Resolver {
+        environment,
+        references: Default::default(),
+    };
+    let opened = open(&report, &resolver, sources);
+    if opened.documents.is_empty()
+        && report.is_empty()
+        && let Some(source) = sources.first()
+    {
+        return (Err(no_document(&source.label).into()), resolver.references.into_inner());
+    }
+    let read: Vec<Option<Declared<'_>>> = opened.documents.iter().map(|document| read(document, false)).collect();
+    let complete = opened.complete && read.iter().all(Option::is_some);
+    let declared: Vec<Declared<'_>> = read.into_iter().flatten().collect();
+    cross::check(&declared, complete);
+
+    let mut resources = Resources {
+        gateway: Gateway::default(),
+        templates: LlmProviderTemplate::shipped(),
+        providers: Vec::new(),
+        keys: Vec::new(),
+        price_lists: Vec::new(),
+        fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
+        referenced: Vec::new(),
+    };
+    for resource in declared.into_iter().filter_map(|declared| declared.resource) {
+        match resource {
+            Resource::Gateway(gateway) => resources.gateway = *gateway,
+            Resource::Template(template) => resources.templates.push(template),
+            Resource::Provider(provider) => resources.providers.push(*provider),
+            Resource::Key(key) => resources.keys.push(key),
+            Resource::PriceList(list) => resources.price_lists.push(list),
+        }
+    }
+    drop(opened);
+    let references = resolver.references.into_inner();
+    match report.into_problems() {
+        Some(problems) => (Err(problems), references),
+        None => (Ok(resources), references),
+    }
+}
+
+/// Documents whose YAML could be read.
+struct Opened<'a> {
+    documents: Vec<Document<'a>>,
+    /// Whether that is all of them.
+    complete: bool,
+}
+
+fn open<'a>(report: &'a Report, resolver: &'a Resolver<'a>, sources: &'a [Source]) -> Opened<'a> {
+    let mut nodes_left = yaml::NODES_MAX;
+    let mut opened = Opened {
+        documents: Vec::new(),
+        complete: true,
+    };
+    for (file_index, source) in sources.iter().enumerate() {
+        let text = match std::str::from_utf8(&source.bytes) {
+            Ok(text) => text,
+            Err(error) => {
+                let reason = format!("is not UTF-8 text: byte {} cannot be read", error.valid_up_to());
+                report.add_file(file_index, &source.label, reason);
+                opened.complete = false;
+                continue;
+            }
+        };
+        for parsed in yaml::documents(text, &mut nodes_left) {
+            let place = Place {
+                file_index,
+                file: Rc::clone(&source.label),
+                number: parsed.number,
+                title: parsed.root.as_deref().map(title).unwrap_or_default(),
+            };
+            opened.complete &= parsed.faults.is_empty();
+            for fault in &parsed.faults {
+                report.add(&place, fault.line, "", fault.reason.clone());
+            }
+            let Some(root) = parsed.root else { continue };
+            if root.description() == "nothing" {
+                report.add(&place, root.line, "", "is empty: remove its ---");
+                continue;
+            }
+            opened.documents.push(Document {
+                report,
+                resolver,
+                place,
+                folder: &source.folder,
+                root,
+            });
+        }
+    }
+    opened
+}
+
+/// Kind and name as they are written.
+fn title(root: &Node) -> String {
+    let written = |path| match root.find(path).map(|node| &node.content) {
+        Some(Content::Scalar { text, .. }) => brief(&text.escape_debug().to_string()),
+        _ => String::new(),
+    };
+    [written("kind"), written("metadata.name")].join(" ").trim().to_owned()
+}
+
+/// Reads one document. `None` if not even its kind and name are known.
+fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
+    let mut fields = document.fields()?;
+    if let Some(version) = fields.take("apiVersion") {
+        version.choice(&[(API_VERSION, ())]);
+    }
+    let kind = fields.required("kind").and_then(|value| value.choice(&KINDS));
+    let name = fields.required_map("metadata").and_then(|mut metadata| {
+        let name = metadata.required("name").and_then(|value| value.resource_name());
+        metadata.finish();
+        name
+    });
+    let spec = fields.map("spec");
+    fields.finish();
+    let kind = kind?;
+    // Without a name the spec is still read, for its problems; the name stands in and goes nowhere.
+    let known = name
+        .clone()
+        .unwrap_or_else(|| Name::new("unnamed").expect("a constant that is a name"));
+    let resource = match kind {
+        Kind::Gateway => Some(Resource::Gateway(Box::new(Gateway::read(known, spec)))),
+        Kind::Template => LlmProviderTemplate::read(known, spec).map(Resource::Template),
+        Kind::Provider => LlmProvider::read(known, spec).map(Box::new).map(Resource::Provider),
+        Kind::Key => ApiKey::read(known, spec).map(Resource::Key),
+        Kind::PriceList => price::read(known, spec, shipped).map(Resource::PriceList),
+    };
+    Some(Declared {
+        document,
+        kind,
+        name: name?,
+        resource,
+    })
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub(crate) fn as_str(self) -> &'static str {
+        KINDS.into_iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+// === impl Resources ===
+
+impl Resources {
+    /// A template by its name.
+    pub fn template(&self, name: &str) -> Option<&LlmProviderTemplate> {
+        self.templates.iter().find(|template| template.name.as_str() == name)
+    }
+
+    /// Whether a provider can be reached by `/v1/*`: it has OpenAI's codec, or the Gateway names it for that.
+    pub fn openai_compatible(&self, provider: &LlmProvider) -> bool {
+        let codec = self.template(provider.template.as_str()).and_then(LlmProviderTemplate::codec);
+        codec == Some(Codec::OpenAi) || self.gateway.default_provider.as_ref() == Some(&provider.name)
+    }
+
+    /// Provider of `/v1/*`: the one the Gateway names, else the first that speaks as OpenAI does.
+    pub fn default_provider(&self) -> Option<&LlmProvider> {
+        match &self.gateway.default_provider {
+            Some(name) => self.providers.iter().find(|provider| provider.name == *name),
+            None => self.providers.iter().find(|provider| self.openai_compatible(provider)),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Configurations that are right, and what becomes of them.
+
+use std::time::Duration;
+
+use tollgate_record::{Amount, Meter, Timestamp};
+
+use super::{load, prices};
+use crate::ledger::{Durability, Memory};
+use crate::provider::{AccessMode, Auth};
+use crate::template::{Codec, Dialect, Location, OnClientAbort};
+use crate::{CallersMay, Gateway, KeyHash, Resources};
+
+fn good(text: &str) -> Resources {
+    match load(text.as_bytes()) {
+        Ok(resources) => resources,
+        Err(problems) => panic!("{problems}"),
+    }
+}
+
+/// The contract's example, less the kinds of later versions.
+const CONTRACT: &str = r#"
+apiVersion: tollgate/v1
+kind: Gateway
+metadata: {name: gw-1}                                   # the `instance` of its rows
+spec: {listen: {http: 127.0.0.1:8080, controller: 127.0.0.1:9090, admin: 127.0.0.1:9094},
+       ledger: {durability: process, flush: {rows: 262144, interval: 60s}, table: "file:./data/usage"}}
+---
+kind: LlmProvider
+metadata: {name: openai}
+spec: {template: openai, context: /openai, upstream: {url: "https://api.openai.com", auth: {type: api-key, header: Authorization, value: "Bearer ${env:OPENAI_API_KEY}"}},
+       accessControl: {mode: allow_all}}                 # or deny_all, with exceptions: [{path: /v1/chat/completions, methods: [POST]}]
+---
+kind: ApiKey
+metadata: {name: ads-bot}
+spec: {value: "${env:ADS_BOT_KEY}", org: acme, team: growth, project: ads, service: bot, user: null, tags: {env: prod}}
+---
+kind: PriceList
+metadata: {name: openai-2026}
+spec: {provider: openai, currency: USD, prices: [{model: gpt-x, meter: input, per: 1000000, price: "2.50", effective_from: 2026-01-01}]}
+"#;
+
+#[test]
+fn the_contracts_example_loads() {
+    let resources = good(CONTRACT);
+    assert_eq!(resources.gateway.name.as_str(), "gw-1");
+    assert_eq!(resources.gateway.ledger.durability, Durability::Process);
+    assert_eq!(resources.gateway.ledger.table.as_deref(), Some("./data/usage".as_ref()));
+
+    let provider = resources.default_provider().expect("openai speaks as OpenAI does");
+    assert_eq!(provider.context, "/openai");
+    assert_eq!(provider.upstream.url.as_str(), "https://api.openai.com/");
+    assert_eq!(provider.access.mode, AccessMode::AllowAll);
+    assert_eq!(provider.timeouts.first_byte, Duration::from_secs(600));
+    let Auth::Header { name, value } = &provider.upstream.auth else {
+        panic!("a header is configured")
+    };
+    assert_eq!(
+        (name.as_str(), value.expose()),
+        ("authorization", "Bearer sk-live-0123456789")
+    );
+
+    let [key] = resources.keys.as_slice() else {
+        panic!("one key is configured")
+    };
+    assert_eq!(key.hash, KeyHash::of("tg-ads-bot-0123456789"));
+    assert_eq!(key.name().as_str(), "ads-bot");
+    assert_eq!(key.identity.team.as_ref().map(|team| team.as_str()), Some("growth"));
+    assert_eq!(key.identity.user, None);
+    assert_eq!(key.tags.iter().collect::<Vec<_>>(), [("env", "prod")]);
+    assert_eq!(key.callers_may, CallersMay::default());
+
+    let [list] = resources.price_lists.as_slice() else {
+        panic!("one list is configured")
+    };
+    let [price] = list.prices.as_slice() else {
+        panic!("one price is configured")
+    };
+    assert!(!list.shipped);
+    assert_eq!(
+        (price.meter, price.per, price.price.to_string()),
+        (Meter::Input, 1_000_000, "2.5".to_owned())
+    );
+    assert_eq!(price.effective_from, Timestamp::from_unix_us(1_767_225_600_000_000));
+    assert_eq!((price.discount, price.effective_to), (Amount::ZERO, None));
+}
+
+#[test]
+fn secrets_are_in_no_debug_output() {
+    let shown = format!("{:?}", good(CONTRACT));
+    for secret in ["sk-live", "tg-ads"] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+#[test]
+fn without_a_gateway_there_are_defaults_and_shipped_templates() {
+    let resources = good("kind: ApiKey\nmetadata: {name: a}\nspec: {value: tg-0123456789abcdef}\n");
+    assert_eq!(resources.gateway, Gateway::default());
+    assert_eq!(resources.gateway.name.as_str(), "tollgate");
+    assert_eq!(
+        resources.template("openai").and_then(|template| template.codec()),
+        Some(Codec::OpenAi)
+    );
+    assert_eq!(
+        resources.template("anthropic").and_then(|template| template.codec()),
+        Some(Codec::Anthropic)
+    );
+    assert!(resources.default_provider().is_none());
+}
+
+#[test]
+fn every_field_of_a_gateway_is_taken() {
+    let resources = good(
+        r#"
+kind: Gateway
+metadata: {name: "gw-${env:ROWS}"}
+spec:
+  listen: {http: "0.0.0.0:0", https: "[::1]:8443", controller: "localhost:9191", admin: 127.0.0.1:0}
+  tls: {certificate: cert.pem, key: key.pem}
+  limits: {request_body_bytes_max: 1048576, header_read: 500ms, http2_streams_max: 16}
+  ledger: {durability: power, flush: {rows: "${env:ROWS}", bytes: 1GB, interval: 5m}, table: "file:///var/lib/usage", sync_interval: 5ms}
+  query: {timeout: 1m, memory: 2GiB, rows_max: 10, concurrency: 1, queue_max: 0}
+"#,
+    );
+    let gateway = resources.gateway;
+    assert_eq!(gateway.name.as_str(), "gw-1000");
+    assert_eq!(
+        gateway.listen.https.map(|address| address.to_string()).as_deref(),
+        Some("[::1]:8443")
+    );
+    assert_eq!(gateway.listen.controller.to_string(), "127.0.0.1:9191");
+    let tls = gateway.tls.expect("it is configured");
+    assert!(tls.certificate.path().ends_with("cert.pem"));
+    assert!(tls.key.bytes().starts_with(b"-----BEGIN PRIVATE KEY"));
+    assert_eq!(gateway.limits.request_body_bytes_max, 1 << 20);
+    assert_eq!(gateway.limits.header_read, Duration::from_millis(500));
+    assert_eq!(gateway.ledger.durability, Durability::Power);
+    assert_eq!((gateway.ledger.flush.rows, gateway.ledger.flush.bytes), (1000, 1_000_000_000));
+    assert_eq!(gateway.ledger.table.as_deref(), Some("/var/lib/usage".as_ref()));
+    assert_eq!(gateway.query.memory, Memory::Bytes(2 << 30));
+}
+
+#[test]
+fn templates_tell_fields_or_lend_a_codec() {
+    let resources = good(
+        r#"
+kind: LlmProviderTemplate
+metadata: {name: acme}
+spec:
+  promptTokens: {location: payload, identifier: $.usage.in}
+  requestModel: {location: pathParam, identifier: "^/model/([^/]+)/"}
+  remainingTokens: {location: header, identifier: x-remaining}
+  on_client_abort: cancel
+  resourceMappings:
+    resources:
+      - {resource: "/v1/chat/*", promptTokens: {location: payload, identifier: "$$.usage.prompt"}}
+---
+kind: LlmProviderTemplate
+metadata: {name: vllm}
+spec: {codec: openai}
+---
+kind: LlmProvider
+metadata: {name: local}
+spec: {template: vllm, context: /local, region: eu, upstream: {url: "http://127.0.0.1:8000/base/", ca: null}}
+---
+kind: Gateway
+metadata: {name: gw}
+spec: {default_provider: local}
+"#,
+    );
+    let acme = resources.template("acme").expect("it is declared");
+    assert_eq!(acme.on_client_abort, Some(OnClientAbort::Cancel));
+    let Dialect::Described {
+        fields,
+        resources: mapped,
+    } = &acme.dialect
+    else {
+        panic!("it has no codec")
+    };
+    let prompt = fields.prompt_tokens.as_ref().expect("it is told");
+    assert_eq!(
+        (prompt.location, prompt.identifier.as_str()),
+        (Location::Payload, "$.usage.in")
+    );
+    let [chat] = mapped.as_slice() else {
+        panic!("one resource is mapped")
+    };
+    assert_eq!(
+        chat.fields.prompt_tokens.as_ref().map(|field| field.identifier.as_str()),
+        Some("$.usage.prompt")
+    );
+    let local = resources.default_provider().expect("it is named");
+    assert_eq!(local.upstream.url.path(), "/base");
+    assert_eq!(local.upstream.auth, Auth::None);
+    assert_eq!(local.region.as_ref().map(|region| region.as_str()), Some("eu"));
+}
+
+#[test]
+fn a_key_may_be_a_hash_and_allow_its_callers_something() {
+    let resources = good(
+        r#"
+kind: ApiKey
+metadata: {name: a}
+spec:
+  value_sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+  disabled: true
+  expires: 2026-12-31T23:59:59+01:00
+  caller_may: [user, agent, session, tags]
+---
+kind: ApiKey
+metadata: {name: b}
+spec: {value: "${file:secret}"}
+"#,
+    );
+    let [a, b] = resources.keys.as_slice() else {
+        panic!("two keys are configured")
+    };
+    assert_eq!(a.hash, KeyHash::of(""));
+    assert!(a.disabled);
+    assert_eq!(a.callers_may, CallersMay::ALL);
+    assert_eq!(a.expires, Some(Timestamp::from_unix_us(1_798_757_999_000_000)));
+    assert_eq!(b.hash, KeyHash::of("sk-file-0123456789"));
+}
+
+#[test]
+fn bare_prices_are_taken_digit_by_digit() {
+    let resources = good(
+        r#"
+kind: PriceList
+metadata: {name: a}
+spec:
+  provider: openai
+  currency: EUR
+  source: contract
+  prices:
+    - {model: m, meter: input, per: 1000000, price: 2.10, effective_from: 2026-01-01, effective_to: 2026-02-01}
+    - {model: m, meter: input, per: 1000000, price: 0.000000000001, effective_from: 2026-02-01, source: letter}
+    - {model: m, meter: input, per: 1, price: 1, service_tier: flex, region: us, context_above: 272000, discount: 0.15, unit: tokens, effective_from: 2026-02-01}
+    - {model: m, meter: output, per: 1, price: "0", service_tier: default, effective_from: 2026-01-01T12:00:00+12:00}
+"#,
+    );
+    let prices = &resources.price_lists.first().expect("it is configured").prices;
+    let shown: Vec<String> = prices.iter().map(|price| price.price.to_string()).collect();
+    assert_eq!(shown, ["2.1", "0.000000000001", "1", "0"]);
+    let sources: Vec<_> = prices.iter().map(|price| price.source.as_deref()).collect();
+    assert_eq!(
+        sources,
+        [Some("contract"), Some("letter"), Some("contract"), Some("contract")]
+    );
+    let [.., tiered, output] = prices.as_slice() else {
+        panic!("four prices are configured")
+    };
+    assert_eq!(
+        (tiered.context_above, tiered.discount.to_string().as_str()),
+        (Some(272_000), "0.15")
+    );
+    assert_eq!(output.service_tier, None);
+    assert_eq!(output.effective_from, Timestamp::from_unix_us(1_767_225_600_000_000));
+}
+
+#[test]
+fn the_shipped_lists_load() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(prices()).expect("the lists are in the repository") {
+        let path = entry.expect("it can be listed").path();
+        let text = std::fs::read_to_string(&path).expect("it can be read");
+        let list = crate::shipped_prices(&text).unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()));
+        assert!(list.shipped);
+        count += list.prices.len();
+    }
+    assert!(count > 1000, "{count} prices");
+}
+
+#[test]
+fn a_shipped_list_is_one_list() {
+    let list = "kind: PriceList\nmetadata: {name: a}\nspec: {provider: x, currency: USD, prices: [{model: m, meter: input, per: 1, price: 1, effective_from: 2026-01-01}]}\n";
+    assert!(crate::shipped_prices(list).is_ok());
+    let problems = |text: &str| crate::shipped_prices(text).expect_err("it is not one list").to_string();
+    assert_eq!(problems(""), "shipped prices: has no document: nothing is declared");
+    assert_eq!(
+        problems(&format!("{list}---\n{list}")),
+        "shipped prices: has more than one document"
+    );
+    assert_eq!(
+        problems("kind: Gateway\nmetadata: {name: a}\n"),
+        "shipped prices, document 1 (Gateway a), line 1: kind: is not PriceList"
+    );
+}
+
+#[test]
+fn the_files_of_a_folder_are_one_configuration() {
+    let folder = super::folder();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it can be written");
+    write(
+        "10-provider.yaml",
+        "kind: LlmProvider\nmetadata: {name: a}\nspec: {template: t, context: /a, upstream: {url: 'http://a'}}\n",
+    );
+    write(
+        "20-template.yml",
+        "kind: LlmProviderTemplate\nmetadata: {name: t}\nspec: {codec: anthropic}\n",
+    );
+    write("30-comments.yaml", "# nothing yet\n");
+    write(".hidden.yaml", "kind: Nonsense\n");
+    write("notes.txt", "kind: Nonsense\n");
+    let environment = |_: &str| None;
+    let first = crate::load(folder.path(), &environment).expect("it is right");
+    assert_eq!(first.providers.len(), 1);
+    assert_eq!(
+        first.fingerprint,
+        crate::load(folder.path(), &environment).expect("it is right").fingerprint
+    );
+    write("30-comments.yaml", "# still nothing\n");
+    assert_ne!(
+        first.fingerprint,
+        crate::load(folder.path(), &environment).expect("it is right").fingerprint
+    );
+    write("40-bad.yaml", "kind: Nonsense\n");
+    let problems = crate::load(folder.path(), &environment)
+        .expect_err("one file is wrong")
+        .to_string();
+    assert!(
+        problems.starts_with("40-bad.yaml, document 1 (Nonsense), line 1: "),
+        "{problems}"
+    );
+}
