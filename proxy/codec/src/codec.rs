@@ -91,15 +91,33 @@ impl Codec {
         }
     }
 
-    /// What to do with the upstream when the client leaves.
+    /// What to do with the upstream when the client leaves in the middle of a streamed answer; of others see [`Self::abort_rule_of`].
     ///
-    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation lists
-    /// OpenAI and Anthropic among those that stop generating and billing. Of others nothing is known, unless their template says so.
+    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
+    /// lists OpenAI and Anthropic among those that stop generating and billing. Of others nothing is known, unless their template says so.
     pub fn abort_rule(&self) -> AbortRule {
         match &*self.0 {
             Dialect::OpenAi | Dialect::Anthropic => AbortRule::Cancel,
             Dialect::Template(template) => template.abort_rule(),
         }
+    }
+
+    /// What to do with the upstream when the client leaves before the end of the answer to this request.
+    ///
+    /// An answer that is not streamed is read on: providers bill it whole (OpenRouter's documentation: cancelling works for streams only), and
+    /// without its end nothing is known of what it used.
+    pub fn abort_rule_of(&self, request: &Request) -> AbortRule {
+        if request.stream { self.abort_rule() } else { AbortRule::Drain }
+    }
+
+    /// Tokens that are left in the provider's rate limit, where its head tells them; a template has a place of its own for it.
+    pub(crate) fn remaining_tokens(&self, headers: &HeaderMap) -> Option<u64> {
+        let header = match &*self.0 {
+            Dialect::OpenAi => "x-ratelimit-remaining-tokens",
+            Dialect::Anthropic => "anthropic-ratelimit-tokens-remaining",
+            Dialect::Template(_) => return None,
+        };
+        headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
 }
 
@@ -127,5 +145,13 @@ mod tests {
             read(Codec::anthropic()),
             json!({"type": "error", "error": {"type": "authentication_error", "message": "no such key", "code": "unknown_key"}, "request_id": "c-1"})
         );
+    }
+
+    #[test]
+    fn only_streams_are_cancelled() {
+        let codec = Codec::openai();
+        let request = |body: &'static [u8]| Request::read(body, false).unwrap();
+        assert_eq!(codec.abort_rule_of(&request(br#"{"stream":true}"#)), AbortRule::Cancel);
+        assert_eq!(codec.abort_rule_of(&request(br#"{"stream":false}"#)), AbortRule::Drain);
     }
 }

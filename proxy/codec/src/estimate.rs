@@ -85,7 +85,9 @@ const GENERATED_KEYS: [&str; 11] = [
 
 /// Counts one text after another.
 struct Counter {
-    vocabulary: &'static CoreBPE,
+    /// Loaded with the first text, and once for all: the vocabularies take tens of megabytes and up to a second.
+    vocabulary: Option<&'static CoreBPE>,
+    uses_cl100k: bool,
     claude: bool,
     tokens: u64,
     /// Tokens that are no text.
@@ -188,13 +190,13 @@ impl Counter {
     fn new(model: Option<&str>, shape: &Shape) -> Self {
         let model = model.unwrap_or_default();
         let claude = matches!(shape, Shape::Message) || model.contains("claude");
-        // Loaded when first used, and once: the vocabularies take tens of megabytes and about a second.
-        let vocabulary = match get_tokenizer(model) {
-            None | Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony) => tiktoken_rs::o200k_base_singleton(),
-            Some(_) => tiktoken_rs::cl100k_base_singleton(),
-        };
+        let uses_cl100k = !matches!(
+            get_tokenizer(model),
+            None | Some(Tokenizer::O200kBase | Tokenizer::O200kHarmony)
+        );
         Self {
-            vocabulary,
+            vocabulary: None,
+            uses_cl100k,
             claude,
             tokens: 0,
             others: 0,
@@ -204,13 +206,25 @@ impl Counter {
     }
 
     fn add(&mut self, mut text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let uses_cl100k = self.uses_cl100k;
+        let load = || {
+            if uses_cl100k {
+                tiktoken_rs::cl100k_base_singleton()
+            } else {
+                tiktoken_rs::o200k_base_singleton()
+            }
+        };
+        let vocabulary = *self.vocabulary.get_or_insert_with(load);
         while !text.is_empty() {
             if self.counted_bytes >= COUNTED_BYTES_MAX {
                 self.left_bytes += text.len() as u64;
                 return;
             }
             let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE_BYTES_MAX));
-            self.tokens += self.vocabulary.count_ordinary(piece) as u64;
+            self.tokens += vocabulary.count_ordinary(piece) as u64;
             self.counted_bytes += piece.len();
             text = rest;
         }

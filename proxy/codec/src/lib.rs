@@ -3,13 +3,13 @@
 //! Pure: bytes in, facts out. No sockets, no runtime, no prices. The proxy forwards bytes; this crate reads them beside.
 //!
 //! # Signatures
-//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::template(Template)`; `name(&self) -> &str`, `abort_rule(&self) -> AbortRule`
+//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::template(Template)`; `name(&self) -> &str`
+//! - `Codec::abort_rule(&self) -> AbortRule` of streams, `Codec::abort_rule_of(&self, &Request) -> AbortRule`
 //! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, .. }`
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
-//! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
 //! - `Meter::frame(&mut self, Bytes) -> Step { bytes, ended }`, `finish(&mut self) -> Bytes`, `usage_so_far(&self) -> &Usage`
 //! - `Meter::needs_estimate(&self) -> bool`, `metered(&mut self, End) -> Metered`
 //! - `Template::new(Name, Fields, Vec<Resource>, AbortRule) -> Result<Template, TemplateError>`

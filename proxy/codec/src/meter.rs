@@ -79,18 +79,9 @@ impl Shape {
 // === impl Meter ===
 
 impl Meter {
-    /// A meter for the answer with this head.
+    /// A meter for the answer with this head. Of an answer that never began the empty head does: its input is estimated, its output unknown.
     pub fn new(codec: &Codec, endpoint: &Endpoint, request: &Request, request_body: Bytes, head: &http::response::Parts) -> Self {
-        let _ = codec;
-        Self::with_head(endpoint, request, request_body, head.status, &head.headers)
-    }
-
-    /// A meter for a call whose answer never began: its input is estimated, its output unknown.
-    pub fn unanswered(endpoint: &Endpoint, request: &Request, request_body: Bytes) -> Self {
-        Self::with_head(endpoint, request, request_body, StatusCode::OK, &HeaderMap::new())
-    }
-
-    fn with_head(endpoint: &Endpoint, request: &Request, request_body: Bytes, status: StatusCode, headers: &HeaderMap) -> Self {
+        let (status, headers) = (head.status, &head.headers);
         let coding = Coding::of(headers);
         let shape = endpoint.shape.clone();
         let mode = mode(endpoint, status, headers);
@@ -103,7 +94,7 @@ impl Meter {
         answer.response_model = request.answer_model.clone();
         match &endpoint.shape {
             Shape::Template(places) => answer.described_head(places, headers),
-            _ => answer.usage.remaining = remaining(headers),
+            _ => answer.usage.remaining = codec.remaining_tokens(headers),
         }
         if answer.response_model.is_none() {
             answer.response_model = request.answer_model.clone();
@@ -155,10 +146,7 @@ impl Meter {
 
     /// Whether [`Self::metered`] would have to count tokens, which takes milliseconds, and at first a second for loading a vocabulary.
     pub fn needs_estimate(&self) -> bool {
-        let reader = self.body.reader();
-        let usage = &reader.answer.usage;
-        let failed = reader.has_read() && reader.answer.error_type.is_some() && !usage.is_known() && reader.bytes < 1024;
-        self.estimates && !failed && (usage.input.is_none() || self.misses_output())
+        self.estimates && (self.usage_so_far().input.is_none() || self.misses_output())
     }
 
     /// What the answer was, by what has come so far.
@@ -249,14 +237,6 @@ fn mode(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Mode {
     } else {
         Mode::Opaque
     }
-}
-
-/// Tokens that are left in the provider's rate limit.
-fn remaining(headers: &HeaderMap) -> Option<u64> {
-    let header = headers
-        .get("x-ratelimit-remaining-tokens")
-        .or_else(|| headers.get("anthropic-ratelimit-tokens-remaining"))?;
-    header.to_str().ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

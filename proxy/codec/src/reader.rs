@@ -64,7 +64,20 @@ impl Reader {
                 collector.push(frame.clone());
                 frame
             }
-            Mode::Events(splitter) if self.answer.removes_usage => splitter.edit(frame, &mut self.answer),
+            Mode::Events(splitter) if self.answer.removes_usage => {
+                let bytes = splitter.edit(frame, &mut self.answer);
+                if !self.answer.terminal {
+                    return bytes;
+                }
+                // Nothing is removed behind the terminal event, and a caller that has it need not ask for more.
+                self.answer.removes_usage = false;
+                let held = splitter.rest(&mut self.answer);
+                if held.is_empty() {
+                    bytes
+                } else {
+                    [bytes, held].concat().into()
+                }
+            }
             Mode::Events(splitter) => {
                 splitter.read(&frame, &mut self.answer);
                 frame
@@ -98,11 +111,6 @@ impl Reader {
             Mode::Events(splitter) if self.answer.removes_usage => splitter.rest(&mut self.answer),
             _ => Bytes::new(),
         }
-    }
-
-    /// Whether everything that has come has been read.
-    pub(crate) fn has_read(&self) -> bool {
-        self.read
     }
 
     /// Whether the answer says itself that it is whole; `None` if it cannot say.

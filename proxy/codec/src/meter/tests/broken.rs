@@ -124,13 +124,11 @@ fn no_estimate_is_needed_for_what_was_reported() {
 
 #[test]
 fn an_answer_that_never_began_has_an_input_and_an_unknown_output() {
-    let codec = Codec::openai();
-    let body = Bytes::from_static(REQUEST.as_bytes());
-    let endpoint = codec.endpoint(&Method::POST, "/v1/chat/completions");
-    let request = codec
-        .read(&endpoint, "/v1/chat/completions", &HeaderMap::new(), &body)
-        .unwrap();
-    let mut meter = Meter::unanswered(&endpoint, &request, body);
+    let mut meter = Call {
+        headers: vec![],
+        ..document()
+    }
+    .meter();
     assert!(meter.needs_estimate());
     let metered = meter.metered(End::Aborted);
     assert_eq!(

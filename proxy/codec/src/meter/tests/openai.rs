@@ -215,6 +215,18 @@ fn the_terminal_line_is_held_even_without_its_blank_line() {
 }
 
 #[test]
+fn an_edited_stream_holds_nothing_behind_its_terminal_line() {
+    let mut meter = chat_stream("").meter();
+    let first = meter.frame(Bytes::from([CHUNKS, USAGE_CHUNK, "data: [DO"].concat()));
+    assert_eq!((first.bytes, first.ended), (Bytes::from(CHUNKS), false));
+    let last = meter.frame(Bytes::from("NE]\n"));
+    assert_eq!((last.bytes, last.ended), (Bytes::from("data: [DONE]\n"), true));
+    assert_eq!(meter.metered(End::Complete).usage.input, Some(100));
+    assert_eq!(meter.frame(Bytes::from("\n")).bytes, "\n");
+    assert!(meter.finish().is_empty());
+}
+
+#[test]
 fn a_stream_is_known_by_its_content_type() {
     let metered = chat_stream("").header("x-unrelated", "1");
     let json = Call {
