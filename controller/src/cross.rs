@@ -112,12 +112,13 @@ fn report_shared_keys(declared: &[Declared<'_>]) {
 }
 
 fn report_default_provider_dialect(declared: &[Declared<'_>]) {
-    let mut codecs: HashMap<&str, Codec> = SHIPPED_TEMPLATES.into_iter().collect();
+    let mut codecs: HashMap<&str, Option<Codec>> = SHIPPED_TEMPLATES
+        .into_iter()
+        .map(|(name, codec)| (name, Some(codec)))
+        .collect();
     for this in declared {
-        if let Some(Resource::Template(template)) = &this.resource
-            && let Some(codec) = template.codec()
-        {
-            codecs.insert(this.name.as_str(), codec);
+        if let Some(Resource::Template(template)) = &this.resource {
+            codecs.insert(this.name.as_str(), template.codec());
         }
     }
     for this in declared {
@@ -125,9 +126,13 @@ fn report_default_provider_dialect(declared: &[Declared<'_>]) {
             continue;
         };
         let Some(default) = &gateway.default_provider else { continue };
-        let anthropic = providers(declared)
-            .any(|(_, provider)| provider.name == *default && codecs.get(provider.template.as_str()) == Some(&Codec::Anthropic));
-        if anthropic {
+        let compatible = |provider: &LlmProvider| {
+            codecs
+                .get(provider.template.as_str())
+                .is_none_or(|codec| *codec == Some(Codec::OpenAi))
+        };
+        let incompatible = providers(declared).any(|(_, provider)| provider.name == *default && !compatible(provider));
+        if incompatible {
             let reason = "does not speak as OpenAI does, which /v1/* needs: name another provider";
             this.document.wrong("spec.default_provider", reason);
         }

@@ -313,10 +313,9 @@ impl Resources {
         self.templates.iter().find(|template| template.name.as_str() == name)
     }
 
-    /// Whether a provider can be reached by `/v1/*`: it has OpenAI's codec, or the Gateway names it for that.
+    /// Whether a provider can be reached by `/v1/*`: it has OpenAI's codec.
     pub fn openai_compatible(&self, provider: &LlmProvider) -> bool {
-        let codec = self.template(provider.template.as_str()).and_then(LlmProviderTemplate::codec);
-        codec == Some(Codec::OpenAi) || self.gateway.default_provider.as_ref() == Some(&provider.name)
+        self.template(provider.template.as_str()).and_then(LlmProviderTemplate::codec) == Some(Codec::OpenAi)
     }
 
     /// Provider of `/v1/*`: the one the Gateway names, else the first that speaks as OpenAI does.

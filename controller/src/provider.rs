@@ -22,7 +22,7 @@ pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// Contexts that are the gateway's own.
 const RESERVED_CONTEXTS: [&str; 1] = ["/v1"];
 /// Headers of a request that are not a provider's credential, whatever the configuration says.
-const MANAGED_HEADERS: [&str; 11] = [
+const MANAGED_HEADERS: [&str; 15] = [
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -30,11 +30,18 @@ const MANAGED_HEADERS: [&str; 11] = [
     "content-type",
     "expect",
     "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
     "te",
     "trailer",
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Longest name of a host (RFC 1035, 2.3.4, as it is written).
+const HOST_BYTES_MAX: usize = 253;
 
 /// An upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,6 +230,8 @@ fn upstream_url(value: &Value<'_>) -> Option<Url> {
         "must not have a fragment"
     } else if url.host_str().is_none_or(str::is_empty) {
         "has no host"
+    } else if url.host_str().is_some_and(|host| host.len() > HOST_BYTES_MAX) {
+        "has a host of more than 253 characters"
     } else if text
         .chars()
         .any(|letter| letter.is_whitespace() || letter.is_control() || letter == '\\')

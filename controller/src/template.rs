@@ -205,7 +205,7 @@ impl TemplateFields {
             remaining_tokens,
             request_model,
             response_model,
-        ] = TEMPLATE_FIELDS.map(|name| fields.take(name).and_then(|value| Locator::read(value.fields()?)));
+        ] = TEMPLATE_FIELDS.map(|name| fields.take(name).and_then(|value| Locator::read(name, value.fields()?)));
         Self {
             prompt_tokens,
             completion_tokens,
@@ -220,14 +220,21 @@ impl TemplateFields {
 // === impl Locator ===
 
 impl Locator {
-    fn read(mut fields: Fields<'_>) -> Option<Self> {
+    fn read(name: &str, mut fields: Fields<'_>) -> Option<Self> {
         let locations = [
             ("payload", Location::Payload),
             ("header", Location::Header),
             ("queryParam", Location::QueryParam),
             ("pathParam", Location::PathParam),
         ];
-        let location = fields.required("location").and_then(|value| value.choice(&locations));
+        let told_by_answer = !matches!(name, "requestModel" | "responseModel");
+        let location = fields.required("location").and_then(|value| {
+            let location = value.choice(&locations)?;
+            if told_by_answer && matches!(location, Location::QueryParam | Location::PathParam) {
+                value.wrong("is part of the request, and this field is told by the answer: use payload or header");
+            }
+            Some(location)
+        });
         let identifier = fields.required("identifier");
         fields.finish();
         let (location, identifier) = (location?, identifier?);
