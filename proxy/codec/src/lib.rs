@@ -10,6 +10,7 @@
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
+//! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
 //! - `Meter::frame(&mut self, Bytes) -> Step { bytes, ended }`, `finish(&mut self) -> Bytes`, `usage_so_far(&self) -> &Usage`
 //! - `Meter::needs_estimate(&self) -> bool`, `metered(&mut self, End) -> Metered`
 //! - `Template::new(Name, Fields, Vec<Resource>, AbortRule) -> Result<Template, TemplateError>`

@@ -79,9 +79,20 @@ impl Shape {
 // === impl Meter ===
 
 impl Meter {
-    /// A meter for the answer with this head. Of an answer that never began the empty head does: its input is estimated, its output unknown.
+    /// A meter for the answer with this head.
     pub fn new(codec: &Codec, endpoint: &Endpoint, request: &Request, request_body: Bytes, head: &http::response::Parts) -> Self {
-        let (status, headers) = (head.status, &head.headers);
+        let mut meter = Self::with_head(endpoint, request, request_body, head.status, &head.headers);
+        let usage = &mut meter.body.reader_mut().answer.usage;
+        usage.remaining = usage.remaining.or_else(|| codec.remaining_tokens(&head.headers));
+        meter
+    }
+
+    /// A meter for a call whose answer never began: its input is estimated, its output unknown.
+    pub fn unanswered(endpoint: &Endpoint, request: &Request, request_body: Bytes) -> Self {
+        Self::with_head(endpoint, request, request_body, StatusCode::OK, &HeaderMap::new())
+    }
+
+    fn with_head(endpoint: &Endpoint, request: &Request, request_body: Bytes, status: StatusCode, headers: &HeaderMap) -> Self {
         let coding = Coding::of(headers);
         let shape = endpoint.shape.clone();
         let mode = mode(endpoint, status, headers);
@@ -91,10 +102,8 @@ impl Meter {
             !matches!(shape, Shape::Template(_)) || request.model.is_some()
         };
         let mut answer = Answer::new(shape, removes_usage);
-        answer.response_model = request.answer_model.clone();
-        match &endpoint.shape {
-            Shape::Template(places) => answer.described_head(places, headers),
-            _ => answer.usage.remaining = codec.remaining_tokens(headers),
+        if let Shape::Template(places) = &endpoint.shape {
+            answer.described_head(places, headers);
         }
         if answer.response_model.is_none() {
             answer.response_model = request.answer_model.clone();

@@ -124,11 +124,11 @@ fn no_estimate_is_needed_for_what_was_reported() {
 
 #[test]
 fn an_answer_that_never_began_has_an_input_and_an_unknown_output() {
-    let mut meter = Call {
-        headers: vec![],
-        ..document()
-    }
-    .meter();
+    let (codec, path) = (Codec::openai(), "/v1/chat/completions");
+    let body = Bytes::from_static(REQUEST.as_bytes());
+    let endpoint = codec.endpoint(&Method::POST, path);
+    let request = codec.read(&endpoint, path, &HeaderMap::new(), &body).unwrap();
+    let mut meter = Meter::unanswered(&endpoint, &request, body);
     assert!(meter.needs_estimate());
     let metered = meter.metered(End::Aborted);
     assert_eq!(
