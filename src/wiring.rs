@@ -160,8 +160,10 @@ fn codec_of(template: &LlmProviderTemplate) -> anyhow::Result<codec::Codec> {
             return Ok(codec::Codec::template(template));
         }
     };
-    let abort = abort.unwrap_or_else(|| built_in.abort_rule());
-    Ok(built_in.lent_to(template.name.clone(), abort))
+    if built_in.name() == &template.name {
+        return Ok(built_in);
+    }
+    Ok(built_in.lent_to(template.name.clone(), abort.unwrap_or(codec::AbortRule::Drain)))
 }
 
 fn fields(declared: &template::TemplateFields) -> codec::Fields {

@@ -29,7 +29,8 @@ pub struct LlmProviderTemplate {
     pub name: Name,
     /// How messages are read.
     pub dialect: Dialect,
-    /// What to do with the upstream when the client leaves; `None` is the codec's own rule, and [`OnClientAbort::Drain`] without codec.
+    /// What to do with the upstream when the client leaves; `None` is the codec's own rule for a shipped template, and
+    /// [`OnClientAbort::Drain`] for any other, since such providers bill the rest anyway as far as is known.
     pub on_client_abort: Option<OnClientAbort>,
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
+use tollgate_record::Name;
 
 use crate::endpoint::Shape;
 use crate::{BadRequest, Endpoint, ErrorBody, Request, Template};
@@ -20,7 +21,11 @@ pub enum AbortRule {
 
 /// One provider's dialect; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Codec(Arc<Dialect>);
+pub struct Codec {
+    dialect: Arc<Dialect>,
+    name: Name,
+    abort_rule: AbortRule,
+}
 
 #[derive(Debug)]
 enum Dialect {
@@ -34,31 +39,51 @@ enum Dialect {
 impl Codec {
     /// OpenAI's.
     pub fn openai() -> Self {
-        Self(Arc::new(Dialect::OpenAi))
+        Self::built_in(Dialect::OpenAi, "openai")
     }
 
     /// Anthropic's.
     pub fn anthropic() -> Self {
-        Self(Arc::new(Dialect::Anthropic))
+        Self::built_in(Dialect::Anthropic, "anthropic")
+    }
+
+    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
+    /// lists OpenAI and Anthropic among those that stop generating and billing.
+    fn built_in(dialect: Dialect, name: &str) -> Self {
+        Self {
+            dialect: Arc::new(dialect),
+            name: Name::new(name).expect("a constant that is a name"),
+            abort_rule: AbortRule::Cancel,
+        }
     }
 
     /// One that a template describes.
     pub fn template(template: Template) -> Self {
-        Self(Arc::new(Dialect::Template(template)))
+        Self {
+            name: template.name().clone(),
+            abort_rule: template.abort_rule(),
+            dialect: Arc::new(Dialect::Template(template)),
+        }
+    }
+
+    /// This dialect for another provider that speaks it: under the name of that provider's template, and with its abort rule.
+    #[must_use]
+    pub fn lent_to(self, name: Name, abort_rule: AbortRule) -> Self {
+        Self {
+            name,
+            abort_rule,
+            ..self
+        }
     }
 
     /// Name of the template: the one that shipped prices go by.
-    pub fn name(&self) -> &str {
-        match &*self.0 {
-            Dialect::OpenAi => "openai",
-            Dialect::Anthropic => "anthropic",
-            Dialect::Template(template) => template.name(),
-        }
+    pub fn name(&self) -> &Name {
+        &self.name
     }
 
     /// What a path below the provider's context is for, such as `/v1/chat/completions`.
     pub fn endpoint(&self, method: &Method, path: &str) -> Endpoint {
-        match &*self.0 {
+        match &*self.dialect {
             Dialect::OpenAi | Dialect::Anthropic => Endpoint::known(method, path),
             Dialect::Template(template) => Endpoint::described(method, path, template.places(path)),
         }
@@ -85,21 +110,15 @@ impl Codec {
 
     /// An error in the provider's own JSON shape.
     pub fn error_body(&self, error: &ErrorBody<'_>) -> Bytes {
-        match &*self.0 {
+        match &*self.dialect {
             Dialect::OpenAi | Dialect::Template(_) => error.openai(),
             Dialect::Anthropic => error.anthropic(),
         }
     }
 
     /// What to do with the upstream when the client leaves in the middle of a streamed answer; of others see [`Self::abort_rule_of`].
-    ///
-    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
-    /// lists OpenAI and Anthropic among those that stop generating and billing. Of others nothing is known, unless their template says so.
     pub fn abort_rule(&self) -> AbortRule {
-        match &*self.0 {
-            Dialect::OpenAi | Dialect::Anthropic => AbortRule::Cancel,
-            Dialect::Template(template) => template.abort_rule(),
-        }
+        self.abort_rule
     }
 
     /// What to do with the upstream when the client leaves before the end of the answer to this request.
@@ -112,7 +131,7 @@ impl Codec {
 
     /// Tokens that are left in the provider's rate limit, where its head tells them; a template has a place of its own for it.
     pub(crate) fn remaining_tokens(&self, headers: &HeaderMap) -> Option<u64> {
-        let header = match &*self.0 {
+        let header = match &*self.dialect {
             Dialect::OpenAi => "x-ratelimit-remaining-tokens",
             Dialect::Anthropic => "anthropic-ratelimit-tokens-remaining",
             Dialect::Template(_) => return None,

@@ -20,6 +20,8 @@ pub struct Endpoint {
     pub bears_usage: bool,
     /// Whether its requests must be JSON objects.
     pub needs_json: bool,
+    /// Whether its answers can cost something that is not tokens and not counted here.
+    pub(crate) may_cost: bool,
     pub(crate) shape: Shape,
 }
 
@@ -72,6 +74,7 @@ impl Endpoint {
             operation_name,
             bears_usage,
             needs_json: bears_usage,
+            may_cost: method == Method::POST && !is_free(path),
             shape,
         }
     }
@@ -88,6 +91,7 @@ impl Endpoint {
             operation_name,
             bears_usage,
             needs_json: false,
+            may_cost: method == Method::POST,
             shape: Shape::Template(Arc::new(places)),
         }
     }
@@ -109,6 +113,21 @@ fn shape(path: &str) -> Shape {
     } else {
         Shape::Silent
     }
+}
+
+/// Whether a path without tokens is known to cost nothing: OpenAI's moderations, files, uploads and cancellations (its pricing page lists no
+/// price for them, November 2026), Anthropic's token counting ("free to use", its documentation of token counting).
+fn is_free(path: &str) -> bool {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let free_end = [
+        "/moderations",
+        "/count_tokens",
+        "/input_tokens",
+        "/files",
+        "/cancel",
+        "/complete",
+    ];
+    free_end.iter().any(|end| path.ends_with(end)) || path.contains("/uploads")
 }
 
 /// The operation that OpenTelemetry's GenAI conventions have for a path's end.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use tollgate_record::{Name, Usage, UsageSource};
+use tollgate_record::{Name, UnknownUsage, Usage, UsageSource};
 
 use crate::answer::Answer;
 use crate::collect::{Collector, NUMBERS_BYTES_MAX, WHOLE_BYTES_MAX};
@@ -15,6 +15,9 @@ use crate::{Codec, Endpoint, Request, estimate};
 
 /// Longest error that is read of an endpoint without usage, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// What an answer used that may have cost something and was not counted: one of it.
+const UNMEASURED: &str = "request";
 
 /// What to do with one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +66,8 @@ pub struct Meter {
     bytes: u64,
     /// Usage that is not reported is to be estimated.
     estimates: bool,
+    /// The answer may cost something that is neither reported nor to be estimated.
+    unmeasured: bool,
     request_model: Option<Name>,
     request_body: Bytes,
 }
@@ -101,6 +106,7 @@ impl Meter {
             // A template's endpoints are not known by name: only those that name a model use tokens.
             !matches!(shape, Shape::Template(_)) || request.model.is_some()
         };
+        let unmeasured = !estimates && status.is_success() && (endpoint.may_cost || endpoint.bears_usage);
         let mut answer = Answer::new(shape, removes_usage);
         if let Shape::Template(places) = &endpoint.shape {
             answer.described_head(places, headers);
@@ -121,6 +127,7 @@ impl Meter {
             unreadable,
             bytes: 0,
             estimates,
+            unmeasured,
             request_model: request.model.clone(),
             request_body,
         }
@@ -172,6 +179,12 @@ impl Meter {
         let mut usage = self.usage_so_far().clone();
         if self.estimates {
             self.estimate(&mut usage, complete);
+        } else if self.unmeasured && !usage.is_known() {
+            // An answer that may have a price must not look free.
+            usage.unknown.push(UnknownUsage {
+                field: UNMEASURED.into(),
+                quantity: 1,
+            });
         }
         let answer = &self.body.reader().answer;
         Metered {

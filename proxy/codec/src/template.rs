@@ -144,8 +144,8 @@ impl Template {
     }
 
     /// Its name.
-    pub fn name(&self) -> &str {
-        self.name.as_str()
+    pub fn name(&self) -> &Name {
+        &self.name
     }
 
     /// What to do with the upstream when the client leaves.

@@ -83,7 +83,7 @@ const MODEL: &str = "/v1beta/models/gemini-3%2Dpro:generateContent";
 #[test]
 fn fields_are_found_in_payload_header_and_path() {
     let codec = gemini();
-    assert_eq!((codec.name(), codec.abort_rule()), ("gemini", AbortRule::Drain));
+    assert_eq!((codec.name().as_str(), codec.abort_rule()), ("gemini", AbortRule::Drain));
     let body = r#"{"candidates":[],"usageMetadata":{"promptTokenCount":8,"candidatesTokenCount":5,"totalTokenCount":20},"modelVersion":"gemini-3-pro-001"}"#;
     let (model, metered) = call(&codec, MODEL, &[("x-remaining", "77")], body, End::Complete);
     assert_eq!(model, Some(name("gemini-3-pro")));

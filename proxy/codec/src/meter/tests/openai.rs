@@ -244,7 +244,43 @@ fn a_stream_is_known_by_its_content_type() {
         ..chat()
     };
     let metered = html.answer("<html>\"usage\":{\"prompt_tokens\":3}");
-    assert_eq!((metered.usage, metered.complete), (Usage::default(), true));
+    // What is no answer that can be read may have cost something all the same.
+    assert_eq!((metered.usage, metered.complete), (unmeasured(), true));
+}
+
+/// One of something that was not counted and may have a price.
+fn unmeasured() -> Usage {
+    let unknown = vec![tollgate_record::UnknownUsage {
+        field: "request".into(),
+        quantity: 1,
+    }];
+    Usage {
+        unknown,
+        ..Usage::default()
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_not_metered_never_looks_free_unless_it_is_known_to_be() {
+    let of = |path| Call { path, ..chat() }.answer("{}").usage;
+    for path in ["/v1/images/generations", "/v1/audio/speech", "/v1/batches"] {
+        assert_eq!(of(path), unmeasured(), "{path}");
+    }
+    for path in [
+        "/v1/moderations",
+        "/v1/files",
+        "/v1/messages/count_tokens",
+        "/v1/batches/batch_1/cancel",
+    ] {
+        assert_eq!(of(path), Usage::default(), "{path}");
+    }
+    let refused = Call {
+        path: "/v1/images/generations",
+        ..chat()
+    }
+    .status(400)
+    .answer("{}");
+    assert_eq!(refused.usage, Usage::default());
 }
 
 #[test]
