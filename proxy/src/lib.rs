@@ -1,1 +1,53 @@
-//! x
+//! The request path: from an accepted connection to one settled call.
+//!
+//! A request is identified by its gateway key, routed to a provider, admitted by the ledger, forwarded, and metered on its way back;
+//! its last byte leaves when its row is written. `call.rs` has the order. What is not here: prices and rows (`tollgate-usage-store`
+//! behind [`tollgate_record::Ledger`]), providers' dialects (`tollgate-codec`), and configuration files (`tollgate-controller`).
+//!
+//! [`bind`] a [`Config`] and a checked [`Snapshot`], keep the [`Handle`] for reloads, and [`Gateway::run`] it.
+
+mod abandon;
+mod access;
+mod activity;
+mod admitted;
+mod answer;
+mod body;
+mod book;
+mod call;
+mod call_id;
+mod caller;
+mod config;
+mod connection;
+mod error;
+mod fault;
+mod forwarded;
+mod gateway;
+mod headers;
+mod identified;
+mod identity;
+mod key;
+mod listener;
+mod live;
+mod presence;
+mod provider;
+mod read_body;
+mod received;
+mod route;
+mod snapshot;
+mod stream_watch;
+mod tls;
+mod traceparent;
+mod transport;
+mod watched_io;
+
+#[cfg(test)]
+mod tests;
+
+pub use access::{Access, AccessMode, Exception};
+pub use config::{Config, Limits, Tls};
+pub use error::Error;
+pub use fault::Code;
+pub use gateway::{Drained, Gateway, Handle, bind};
+pub use key::{CallersMay, Key, KeyHash};
+pub use provider::{Credential, Provider, Timeouts};
+pub use snapshot::Snapshot;

@@ -1,0 +1,148 @@
+//! What is noted of a forwarded call while it lasts, and how that becomes its ending.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+use tollgate_codec::{End, Meter, Metered};
+use tollgate_record::{CallId, Ending, OpenCall, Outcome, Receipt, Unavailable};
+
+use crate::fault::Code;
+use crate::gateway::Shared;
+use crate::snapshot::Upstream;
+
+/// Notes on one forwarded call.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) gateway: Arc<Shared>,
+    pub(crate) provider: Arc<Upstream>,
+    pub(crate) call_id: CallId,
+    pub(crate) started: Instant,
+    pub(crate) bears_usage: bool,
+    /// From the complete request to its handing over to the upstream's client.
+    pub(crate) overhead_us: u64,
+    /// From the request's arrival to the first byte of the answer's body.
+    pub(crate) first_us: Option<u64>,
+    /// Bytes of the answer's body that the client was offered.
+    pub(crate) response_bytes: u64,
+    /// Status that the client was sent.
+    pub(crate) status: Option<StatusCode>,
+}
+
+impl Book {
+    /// Notes bytes of the answer's body.
+    pub(crate) fn offered(&mut self, bytes: usize) {
+        if bytes > 0 && self.first_us.is_none() {
+            self.first_us = Some(micros_since(self.started));
+        }
+        self.response_bytes += bytes as u64;
+    }
+
+    fn ending(&self, metered: Metered, fault: Option<Code>) -> Ending {
+        let (outcome, code) = match fault {
+            Some(code) => (outcome_of(code), Some(code)),
+            None if metered.error_type.is_some() || self.status.is_some_and(is_error) => (Outcome::UpstreamError, None),
+            None if metered.complete => (Outcome::Ok, None),
+            // The transport ended as it should, but the stream's last event never came.
+            None => (Outcome::UpstreamCut, Some(Code::UpstreamCut)),
+        };
+        Ending {
+            outcome,
+            status_code: self.status.map(|status| status.as_u16()),
+            error_type: code.map(Code::name).or(metered.error_type),
+            finish_reason: metered.finish_reason,
+            response_model: metered.response_model,
+            decisions: Vec::new(),
+            usage: metered.usage,
+            duration_us: micros_since(self.started),
+            time_to_first_token_us: self.first_us,
+            gateway_overhead_us: Some(self.overhead_us),
+            response_bytes: self.response_bytes,
+        }
+    }
+}
+
+/// What came of a settled call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    pub(crate) receipt: Receipt,
+    /// Whether the meter saw the answer's end.
+    pub(crate) complete: bool,
+}
+
+/// Writes the row of a call whose answer was metered, counting tokens on a thread of its own where that is needed.
+///
+/// # Errors
+/// [`Unavailable`] if the row cannot be written.
+pub(crate) async fn settle(
+    open: Box<dyn OpenCall>,
+    mut meter: Meter,
+    book: Book,
+    end: End,
+    fault: Option<Code>,
+) -> Result<Settled, Unavailable> {
+    // Whoever sends on what the meter still holds has asked for it before; of a lost answer it only completes the count.
+    let _ = meter.finish();
+    let metered = if meter.needs_estimate() {
+        let counting = book.gateway.runtime.spawn_blocking(move || meter.metered(end));
+        counting.await.unwrap_or_else(|error| {
+            tracing::error!(call_id = %book.call_id, %error, "failed to estimate the usage of a call");
+            Metered::default()
+        })
+    } else {
+        meter.metered(end)
+    };
+    let complete = metered.complete;
+    let receipt = write(open, &book, metered, fault).await?;
+    Ok(Settled { receipt, complete })
+}
+
+/// Writes the row of a call of which nothing was metered.
+///
+/// # Errors
+/// [`Unavailable`] if the row cannot be written.
+pub(crate) async fn settle_unmetered(open: Box<dyn OpenCall>, book: Book, fault: Code) -> Result<Receipt, Unavailable> {
+    write(open, &book, Metered::default(), Some(fault)).await
+}
+
+async fn write(open: Box<dyn OpenCall>, book: &Book, metered: Metered, fault: Option<Code>) -> Result<Receipt, Unavailable> {
+    let ending = book.ending(metered, fault);
+    tracing::debug!(
+        call_id = %book.call_id,
+        provider = %book.provider.name,
+        outcome = ending.outcome.as_str(),
+        status = ending.status_code,
+        duration_us = ending.duration_us,
+        "ended a call"
+    );
+    let settled = open.settle(ending).await;
+    if let Err(unavailable) = &settled {
+        tracing::error!(call_id = %book.call_id, reason = %unavailable.reason, "failed to settle a call");
+    }
+    settled
+}
+
+/// What a fault is in column `outcome`.
+pub(crate) const fn outcome_of(code: Code) -> Outcome {
+    match code {
+        Code::ClientLeft => Outcome::ClientAborted,
+        Code::GatewayShutdown => Outcome::Interrupted,
+        Code::UpstreamCut => Outcome::UpstreamCut,
+        Code::UpstreamConnectTimeout | Code::UpstreamFirstByteTimeout | Code::UpstreamIdleTimeout => Outcome::Timeout,
+        Code::UpstreamLookupFailed
+        | Code::UpstreamConnectFailed
+        | Code::UpstreamTlsFailed
+        | Code::UpstreamReset
+        | Code::UpstreamProtocolError => Outcome::UpstreamError,
+        _ => Outcome::RefusedPolicy,
+    }
+}
+
+/// Microseconds since an instant.
+pub(crate) fn micros_since(instant: Instant) -> u64 {
+    u64::try_from(instant.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
+}

@@ -1,0 +1,133 @@
+//! Fourth phase: the upstream has begun to answer. Its head goes on at once for streams; a small JSON answer waits for its cost.
+
+use bytes::Bytes;
+use http::response::Parts;
+use http::{HeaderMap, HeaderValue, Response, header};
+use tollgate_codec::{Codec, End, Endpoint, Meter};
+use tollgate_record::OpenCall;
+
+use crate::admitted::Failed;
+use crate::body::AnswerBody;
+use crate::book::{self, Book};
+use crate::fault::Fault;
+use crate::live::{Collected, Framing, Live, Metering, Upstream};
+use crate::presence::Presence;
+use crate::{answer, headers};
+
+/// A call whose upstream has begun to answer.
+pub(crate) struct Forwarded {
+    pub(crate) open: Box<dyn OpenCall>,
+    pub(crate) codec: Codec,
+    pub(crate) presence: Presence,
+    pub(crate) book: Book,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) asks: tollgate_codec::Request,
+    pub(crate) body: Bytes,
+    pub(crate) head: Parts,
+    pub(crate) upstream: Upstream,
+}
+
+impl Forwarded {
+    /// Passes the answer on.
+    pub(crate) async fn answer(self) -> Response<AnswerBody> {
+        let Self {
+            open,
+            codec,
+            presence,
+            mut book,
+            endpoint,
+            asks,
+            body,
+            mut head,
+            upstream,
+        } = self;
+        let meter = Meter::new(&book.provider.codec, &endpoint, &asks, body, &head);
+        headers::towards_client(&mut head.headers);
+        let edits = asks.edits_stream();
+        if edits {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        let left = presence.left();
+        book.status = (!left).then_some(head.status);
+        // Dropping the answer of a client that left settles it, so it takes the way of streams.
+        let collects = !left && (upstream.has_ended() || is_json(&head.headers));
+        let until_close = upstream.framing() == Framing::UntilClose;
+        let live = Live::new(upstream, open, meter, book, edits);
+        if !collects {
+            return stream(head, live);
+        }
+        match live.collect(&presence).await {
+            Collected::Whole(metering, bytes) => whole(head, *metering, bytes, &codec, until_close).await,
+            Collected::TooLarge(live) | Collected::Left(live) => stream(head, live),
+            Collected::Failed(metering, fault) => {
+                let Metering { open, meter, book, .. } = *metering;
+                tracing::warn!(call_id = %book.call_id, provider = %book.provider.name, code = fault.code().as_str(), "lost an upstream");
+                // Its own answer is larger than this function's state; boxed, it is paid for by failures only.
+                Box::pin(Failed::midway(open, codec, book, fault, meter).answer()).await
+            }
+        }
+    }
+}
+
+fn stream(head: Parts, live: Box<Live>) -> Response<AnswerBody> {
+    Response::from_parts(head, AnswerBody::live(live))
+}
+
+/// Settles an answer that was collected, and sends it with what it cost.
+async fn whole(mut head: Parts, metering: Metering, bytes: Bytes, codec: &Codec, until_close: bool) -> Response<AnswerBody> {
+    let Metering { open, meter, book, .. } = metering;
+    let call_id = book.call_id;
+    let Ok(settled) = book::settle(open, meter, book, End::Complete, None).await else {
+        return answer::of(&Fault::LedgerUnavailable, codec, call_id);
+    };
+    if until_close && !settled.complete && !bytes.is_empty() {
+        return answer::of(&Fault::UpstreamCut, codec, call_id);
+    }
+    if let Some(cost) = settled.receipt.cost
+        && let Ok(cost) = HeaderValue::try_from(cost.to_string())
+    {
+        head.headers.insert(headers::COST, cost);
+    }
+    // The answer to a HEAD keeps the length of what it stands for.
+    if !bytes.is_empty() {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    Response::from_parts(head, AnswerBody::whole(bytes))
+}
+
+/// Whether the answer is JSON, and so no stream.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let media_type = value
+        .as_bytes()
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
+    media_type.eq_ignore_ascii_case(b"application/json") || media_type.to_ascii_lowercase().ends_with(b"+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_told_from_streams() {
+        for (value, json) in [
+            ("application/json", true),
+            ("application/json; charset=utf-8", true),
+            ("Application/JSON", true),
+            ("application/problem+json", true),
+            ("text/event-stream", false),
+            ("application/x-ndjson", false),
+            ("application/vnd.amazon.eventstream", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(value));
+            assert_eq!(is_json(&headers), json, "{value}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

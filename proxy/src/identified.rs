@@ -1,0 +1,299 @@
+//! Second phase: a call of a known key. Finds out what it asks of whom, and refuses what may not be asked; each refusal leaves a row.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tollgate_codec::{Codec, Endpoint};
+use tollgate_record::{Decision, Ending, Intent, Name};
+
+use crate::admitted::Admitted;
+use crate::body::AnswerBody;
+use crate::book::{self, micros_since};
+use crate::fault::Fault;
+use crate::key::Key;
+use crate::read_body;
+use crate::received::{self, Context};
+use crate::route::{self, Route};
+use crate::snapshot::Upstream;
+use crate::{abandon, answer, caller, headers};
+
+/// A call of a known key.
+#[derive(Debug)]
+pub(crate) struct Identified {
+    pub(crate) context: Context,
+    pub(crate) head: Parts,
+    /// Until it is read.
+    pub(crate) body: Option<Incoming>,
+    pub(crate) route: Route,
+    /// In whose shape errors are told.
+    pub(crate) codec: Codec,
+    pub(crate) key: Arc<Key>,
+    /// What the row will say, filled in as it becomes known.
+    pub(crate) intent: Intent,
+}
+
+/// A call of which is known what it asks of whom.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) provider: Arc<Upstream>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) asks: tollgate_codec::Request,
+    /// The client's body, for the meter.
+    pub(crate) body: Bytes,
+    /// What the upstream is sent.
+    pub(crate) request: Request<Full<Bytes>>,
+    /// When the request had arrived whole.
+    pub(crate) complete: Instant,
+}
+
+impl Identified {
+    /// Reads the request and finds its provider.
+    ///
+    /// # Errors
+    /// The [`Fault`] to refuse it with.
+    pub(crate) async fn ask(&mut self) -> Result<Asked, Fault> {
+        caller::describe(&mut self.intent.caller, &self.head.headers, &self.key)?;
+        if headers::asks_for_websocket(&self.head.headers) {
+            return Err(Fault::UpgradeUnsupported);
+        }
+        if matches!(self.head.method, Method::CONNECT | Method::TRACE) {
+            // A TRACE would show the provider's credential to the client.
+            let method = self.head.method.as_str().into();
+            return Err(Fault::MethodNotAllowed { method });
+        }
+        let (mut provider, start) = self.provider()?;
+        let path = self.head.uri.path().get(start..).unwrap_or_default();
+        let plain = route::normalize(path)?.into_owned();
+        let mut endpoint = self.endpoint(&provider, &plain);
+        if matches!(self.route, Route::Provider(..)) {
+            self.allow(&provider, &plain)?;
+        }
+
+        let body = self.read_body().await?;
+        let complete = Instant::now();
+        let mut asks = self.read(&provider, &endpoint, start, &body)?;
+        let mut renamed = None;
+        if matches!(self.route, Route::Default) {
+            if let Some((named, model)) = self.named_by_model(asks.model.as_ref())? {
+                if !Arc::ptr_eq(&named, &provider) {
+                    provider = named;
+                    endpoint = self.endpoint(&provider, &plain);
+                    asks = self.read(&provider, &endpoint, start, &body)?;
+                }
+                asks.model = Some(model.clone());
+                renamed = Some(model);
+            }
+            self.allow(&provider, &plain)?;
+        }
+        self.intent.call.request_model.clone_from(&asks.model);
+        self.intent.call.stream = asks.stream;
+
+        let sent = asks.upstream_body(&body, renamed.as_ref().map(Name::as_str));
+        let request = self.request(&provider, start, sent, asks.edits_stream())?;
+        Ok(Asked {
+            provider,
+            endpoint,
+            asks,
+            body,
+            request,
+            complete,
+        })
+    }
+
+    /// Asks the ledger to open the call.
+    ///
+    /// # Errors
+    /// The answer to a call that cannot be recorded.
+    pub(crate) async fn admit(self, asked: Asked) -> Result<Admitted, Box<Response<AnswerBody>>> {
+        let Self {
+            context, intent, codec, ..
+        } = self;
+        match context.gateway.ledger.admit(intent).await {
+            Ok(open) => Ok(Admitted {
+                open,
+                codec,
+                context,
+                asked,
+            }),
+            Err(unavailable) => {
+                tracing::error!(call_id = %context.call_id, reason = %unavailable.reason, "failed to admit a call");
+                Err(Box::new(answer::of(&Fault::LedgerUnavailable, &codec, context.call_id)))
+            }
+        }
+    }
+
+    /// Answers with a fault, and records that.
+    pub(crate) async fn refuse(self, fault: Fault) -> Response<AnswerBody> {
+        let Self {
+            context,
+            head,
+            body,
+            codec,
+            intent,
+            ..
+        } = self;
+        let left = context.presence.left() || matches!(fault, Fault::ClientLeft);
+        if let Some(body) = body
+            && !left
+        {
+            received::linger(&context.gateway, &head, body);
+        }
+        let code = if left {
+            abandon::reason(&context.gateway)
+        } else {
+            fault.code()
+        };
+        let refusal = answer::of(&fault, &codec, context.call_id);
+        tracing::debug!(call_id = %context.call_id, key = %intent.identity.key_id, code = code.as_str(), "refused a call");
+        let ending = Ending {
+            status_code: (!left).then(|| refusal.status().as_u16()),
+            error_type: Some(code.name()),
+            decisions: decisions(&fault),
+            duration_us: micros_since(context.started),
+            response_bytes: if left { 0 } else { refusal.body().whole_bytes() },
+            ..Ending::of(book::outcome_of(code))
+        };
+        match context.gateway.ledger.refuse(intent, ending).await {
+            Ok(_receipt) => refusal,
+            Err(unavailable) => {
+                tracing::error!(call_id = %context.call_id, reason = %unavailable.reason, "failed to record a refusal");
+                answer::of(&Fault::LedgerUnavailable, &codec, context.call_id)
+            }
+        }
+    }
+
+    /// The provider that the path leads to, and where the rest of the path starts.
+    fn provider(&self) -> Result<(Arc<Upstream>, usize), Fault> {
+        let snapshot = &self.context.snapshot;
+        let contexts = || -> Box<str> {
+            let contexts: Vec<_> = snapshot.contexts().map(|context| format!("{context}/")).collect();
+            if contexts.is_empty() {
+                "nothing yet".into()
+            } else {
+                contexts.join(", ").into()
+            }
+        };
+        match &self.route {
+            Route::Provider(provider, start) => Ok((Arc::clone(provider), *start)),
+            Route::Default => match snapshot.default_provider() {
+                Some(provider) => Ok((Arc::clone(provider), 0)),
+                None => Err(Fault::NoDefaultProvider { contexts: contexts() }),
+            },
+            Route::Unknown => Err(Fault::UnknownPath {
+                path: self.head.uri.path().chars().take(Name::MAX_BYTES).collect::<String>().into(),
+                contexts: contexts(),
+            }),
+        }
+    }
+
+    /// The provider that a model of the default route names before its first slash, and the model's name there.
+    fn named_by_model(&self, model: Option<&Name>) -> Result<Option<(Arc<Upstream>, Name)>, Fault> {
+        let Some((named, model)) = model.and_then(|model| model.as_str().split_once('/')) else {
+            return Ok(None);
+        };
+        let (Some(provider), Ok(model)) = (self.context.snapshot.by_name(named), Name::new(model)) else {
+            return Ok(None);
+        };
+        if !provider.openai_compatible {
+            return Err(Fault::ProviderNotCompatible {
+                provider: provider.name.clone(),
+                context: provider.context.clone(),
+            });
+        }
+        Ok(Some((Arc::clone(provider), model)))
+    }
+
+    /// What the path is for, noted for the row together with whose it is.
+    fn endpoint(&mut self, provider: &Upstream, path: &str) -> Endpoint {
+        let endpoint = provider.codec.endpoint(&self.head.method, path);
+        let call = &mut self.intent.call;
+        call.operation_name.clone_from(&endpoint.operation_name);
+        call.provider_name = Some(provider.name.clone());
+        call.template = Some(provider.template.clone());
+        call.upstream = Some(provider.address.clone());
+        call.region.clone_from(&provider.region);
+        self.intent.bears_usage = endpoint.bears_usage;
+        endpoint
+    }
+
+    fn allow(&self, provider: &Upstream, path: &str) -> Result<(), Fault> {
+        if provider.access.allows(&self.head.method, path) {
+            return Ok(());
+        }
+        Err(Fault::PathNotAllowed {
+            provider: provider.name.clone(),
+            method: self.head.method.as_str().into(),
+            path: path.chars().take(Name::MAX_BYTES).collect::<String>().into(),
+        })
+    }
+
+    async fn read_body(&mut self) -> Result<Bytes, Fault> {
+        let Some(body) = self.body.as_mut() else {
+            return Ok(Bytes::new());
+        };
+        let limits = &self.context.gateway.limits;
+        let reading = read_body::read(
+            body,
+            limits.request_body_bytes_max,
+            limits.request_body_read,
+            &mut self.intent.request_bytes,
+        );
+        let bytes = reading.await?;
+        if self.context.presence.left() {
+            return Err(Fault::ClientLeft);
+        }
+        self.body = None;
+        Ok(bytes)
+    }
+
+    fn read(&self, provider: &Upstream, endpoint: &Endpoint, start: usize, body: &Bytes) -> Result<tollgate_codec::Request, Fault> {
+        let target = self.head.uri.path_and_query().map_or("", |target| target.as_str());
+        let target = target.get(start..).unwrap_or_default();
+        provider
+            .codec
+            .read(endpoint, target, &self.head.headers, body)
+            .map_err(Fault::BadBody)
+    }
+
+    /// The request for the upstream; takes the headers.
+    fn request(
+        &mut self,
+        provider: &Upstream,
+        start: usize,
+        body: Bytes,
+        edits_stream: bool,
+    ) -> Result<Request<Full<Bytes>>, Fault> {
+        let path = self.head.uri.path().get(start..).unwrap_or_default();
+        let path = if path.is_empty() { "/" } else { path };
+        let uri = provider.uri(path, self.head.uri.query()).map_err(|_| Fault::BadPath)?;
+        let mut sent: HeaderMap = std::mem::take(&mut self.head.headers);
+        headers::towards_upstream(&mut sent, provider.credential.as_ref());
+        if edits_stream {
+            // A chunk can only be taken out of a stream that is not compressed.
+            sent.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        } else if self.intent.bears_usage {
+            headers::accept_readable(&mut sent);
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = self.head.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = sent;
+        Ok(request)
+    }
+}
+
+fn decisions(fault: &Fault) -> Vec<Decision> {
+    match fault {
+        Fault::PathNotAllowed { .. } => vec![Decision {
+            policy: "access_control".into(),
+            action: "refused".into(),
+            detail: Some(fault.to_string().into()),
+        }],
+        _ => Vec::new(),
+    }
+}

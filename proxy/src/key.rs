@@ -1,0 +1,136 @@
+//! Gateway keys: what is known of each, and how one is found by the secret that a client sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tollgate_record::{Identity, Tags, Timestamp};
+
+use crate::Error;
+
+/// SHA-256 of a key's secret; the secret itself is never kept.
+pub type KeyHash = [u8; 32];
+
+/// A gateway key.
+#[derive(Clone, Debug)]
+pub struct Key {
+    /// SHA-256 of the secret.
+    pub hash: KeyHash,
+    /// Whose it is; one per key, shared by all its calls.
+    pub identity: Arc<Identity>,
+    /// Tags of all its calls.
+    pub tags: Arc<Tags>,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// First instant at which it no longer holds.
+    pub expires: Option<Timestamp>,
+    /// What callers may say of themselves.
+    pub callers_may: CallersMay,
+}
+
+/// Which caller headers a key allows; those it does not are ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallersMay {
+    /// `x-tollgate-user`.
+    pub user: bool,
+    /// `x-tollgate-agent`.
+    pub agent: bool,
+    /// `x-tollgate-session`.
+    pub session: bool,
+    /// `x-tollgate-tags`.
+    pub tags: bool,
+}
+
+/// All keys, by hash.
+#[derive(Debug, Default)]
+pub(crate) struct Keys {
+    /// Keyed by the first eight bytes of the hash. An attacker who times the lookup learns of hashes, not of secrets; the rest of
+    /// the hash is compared in constant time all the same.
+    by_prefix: HashMap<[u8; 8], Vec<Arc<Key>>>,
+}
+
+impl Key {
+    /// The hash of a secret.
+    pub fn hash_of(secret: &[u8]) -> KeyHash {
+        Sha256::digest(secret).into()
+    }
+}
+
+impl CallersMay {
+    /// Every header is allowed.
+    pub const ALL: Self = Self {
+        user: true,
+        agent: true,
+        session: true,
+        tags: true,
+    };
+}
+
+impl Keys {
+    pub(crate) fn new(keys: Vec<Key>) -> Result<Self, Error> {
+        let mut by_prefix: HashMap<[u8; 8], Vec<Arc<Key>>> = HashMap::with_capacity(keys.len());
+        for key in keys {
+            let bucket = by_prefix.entry(prefix(&key.hash)).or_default();
+            if let Some(other) = bucket.iter().find(|other| other.hash == key.hash) {
+                return Err(Error::DuplicateKey {
+                    first: other.identity.key_id.clone(),
+                    second: key.identity.key_id.clone(),
+                });
+            }
+            bucket.push(Arc::new(key));
+        }
+        Ok(Self { by_prefix })
+    }
+
+    /// The key with this secret.
+    pub(crate) fn find(&self, secret: &[u8]) -> Option<&Arc<Key>> {
+        let hash = Key::hash_of(secret);
+        let bucket = self.by_prefix.get(&prefix(&hash))?;
+        bucket.iter().find(|key| bool::from(key.hash.ct_eq(&hash)))
+    }
+}
+
+fn prefix(hash: &KeyHash) -> [u8; 8] {
+    *hash.first_chunk().expect("a hash has 32 bytes")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tollgate_record::Name;
+
+    use super::*;
+
+    pub(crate) fn key(name: &str, secret: &str) -> Key {
+        let identity = Identity {
+            key_id: Name::new(name).expect("a name"),
+            org: None,
+            team: None,
+            project: None,
+            service: None,
+            user: None,
+        };
+        Key {
+            hash: Key::hash_of(secret.as_bytes()),
+            identity: Arc::new(identity),
+            tags: Arc::default(),
+            disabled: false,
+            expires: None,
+            callers_may: CallersMay::ALL,
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_by_its_secret_alone() {
+        let keys = Keys::new(vec![key("a", "tg-1"), key("b", "tg-2")]).expect("distinct");
+        assert_eq!(keys.find(b"tg-2").expect("known").identity.key_id.as_str(), "b");
+        assert!(keys.find(b"tg-3").is_none());
+        assert!(keys.find(&Key::hash_of(b"tg-1")).is_none());
+    }
+
+    #[test]
+    fn one_secret_is_one_key() {
+        let refused = Keys::new(vec![key("a", "tg-1"), key("b", "tg-1")]);
+        assert!(matches!(refused, Err(Error::DuplicateKey { .. })));
+    }
+}

@@ -1,0 +1,162 @@
+//! First phase: a request whose head has arrived, from nobody known yet.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use http::Response;
+use http::request::Parts;
+use http_body::Body;
+use hyper::body::Incoming;
+use tollgate_codec::Codec;
+use tollgate_record::{Call, CallId, Intent, Name, Timestamp};
+
+use crate::answer;
+use crate::body::AnswerBody;
+use crate::fault::Fault;
+use crate::gateway::Shared;
+use crate::identified::Identified;
+use crate::presence::Presence;
+use crate::route::{self, Route};
+use crate::snapshot::Snapshot;
+use crate::{call_id, caller, headers, identity, read_body};
+
+/// What all phases of a call share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) gateway: Arc<Shared>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) presence: Presence,
+    pub(crate) started: Instant,
+    pub(crate) call_id: CallId,
+}
+
+/// A request whose head has arrived.
+#[derive(Debug)]
+pub(crate) struct Received {
+    context: Context,
+    start_time: Timestamp,
+    head: Parts,
+    body: Incoming,
+}
+
+impl Received {
+    pub(crate) fn new(gateway: Arc<Shared>, presence: Presence, request: http::Request<Incoming>) -> Self {
+        let start_time = Timestamp::from(SystemTime::now());
+        let (head, body) = request.into_parts();
+        let context = Context {
+            snapshot: gateway.snapshot.load_full(),
+            gateway,
+            presence,
+            started: Instant::now(),
+            call_id: call_id::next(start_time),
+        };
+        Self {
+            context,
+            start_time,
+            head,
+            body,
+        }
+    }
+
+    pub(crate) const fn call_id(&self) -> CallId {
+        self.context.call_id
+    }
+
+    /// Finds out whose call it is; what cannot be told is refused and leaves no row.
+    ///
+    /// # Errors
+    /// The answer to a call from nobody, or with too large a head.
+    pub(crate) fn identify(self) -> Result<Identified, Box<Response<AnswerBody>>> {
+        let Self {
+            context,
+            start_time,
+            head,
+            body,
+        } = self;
+        let route = route::find(&context.snapshot, head.uri.path());
+        let codec = match (&route, context.snapshot.default_provider()) {
+            (Route::Provider(provider, _), _) => provider.codec.clone(),
+            (Route::Default, Some(provider)) => provider.codec.clone(),
+            (Route::Default, None) | (Route::Unknown, _) => Codec::openai(),
+        };
+        let key = match Self::known(&context, &head, start_time) {
+            Ok(key) => key,
+            Err(fault) => {
+                tracing::debug!(call_id = %context.call_id, code = fault.code().as_str(), "refused a call from nobody known");
+                linger(&context.gateway, &head, body);
+                return Err(Box::new(answer::of(&fault, &codec, context.call_id)));
+            }
+        };
+        let intent = Intent {
+            call_id: context.call_id,
+            request_id: context.call_id.as_request(),
+            attempt: 1,
+            start_time,
+            identity: Arc::clone(&key.identity),
+            caller: caller::unnamed(&key),
+            call: unanswered(head.uri.path()),
+            request_bytes: 0,
+            bears_usage: false,
+        };
+        Ok(Identified {
+            context,
+            head,
+            body: Some(body),
+            route,
+            codec,
+            key,
+            intent,
+        })
+    }
+
+    fn known(context: &Context, head: &Parts, now: Timestamp) -> Result<Arc<crate::Key>, Fault> {
+        let (bytes_max, count_max) = (
+            context.gateway.limits.header_bytes_max,
+            context.gateway.limits.header_count_max,
+        );
+        let target_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+        if !headers::fit(target_bytes, &head.headers, bytes_max, count_max) {
+            return Err(Fault::HeadersTooLarge { bytes_max, count_max });
+        }
+        identity::identify(&head.headers, context.snapshot.keys(), now)
+    }
+}
+
+/// Lets the client read its refusal although its body is not wanted.
+pub(crate) fn linger(gateway: &Shared, head: &Parts, body: Incoming) {
+    // One that waits to be told to go on has sent nothing, and reading would tell it to.
+    if body.is_end_stream() || head.headers.contains_key(http::header::EXPECT) {
+        return;
+    }
+    let cut = gateway.cut.clone();
+    drop(gateway.connections.spawn_on(
+        async move {
+            tokio::select! {
+                () = read_body::linger(body) => {}
+                () = cut.cancelled() => {}
+            }
+        },
+        &gateway.runtime,
+    ));
+}
+
+/// What a row says of a call before a provider is found: the start of its path stands for what was asked.
+fn unanswered(path: &str) -> Call {
+    let mut end = path.len().min(Name::MAX_BYTES);
+    while !path.is_char_boundary(end) {
+        end -= 1;
+    }
+    let operation_name = path.get(..end).and_then(|path| Name::new(path).ok());
+    Call {
+        operation_name: operation_name.unwrap_or_else(|| Name::new("/").expect("a slash is a name")),
+        proxy: None,
+        provider_name: None,
+        template: None,
+        upstream: None,
+        region: None,
+        request_model: None,
+        stream: false,
+        route_rule: None,
+        cache: None,
+    }
+}

@@ -1,0 +1,13 @@
+//! The request path whole: clients and upstreams on loopback around a gateway with a ledger in memory. A module per behaviour.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod harness;
+
+mod faults;
+mod leaving;
+mod ledger;
+mod limits;
+mod passing;
+mod refusing;
+mod shutdown;
+mod tls;
