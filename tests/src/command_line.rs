@@ -40,7 +40,12 @@ spec: {template: opnai, context: /first, upstream: {url: "http://127.0.0.1:1"}}
 apiVersion: tollgate/v1
 kind: LlmProvider
 metadata: {name: second}
-spec: {template: openai, context: /first/below, upstream: {url: "not a url"}}
+spec: {template: openai, context: /second, upstream: {url: "not a url"}}
+---
+apiVersion: tollgate/v1
+kind: LlmProvider
+metadata: {name: third}
+spec: {template: openai, context: /openai/below, upstream: {url: "http://127.0.0.1:1"}}
 ---
 apiVersion: tollgate/v1
 kind: ApiKey
@@ -77,6 +82,7 @@ async fn check_prints_every_problem_with_its_place_and_serve_does_not_start(worl
         "effective_from",
         "LlmProvider first",
         "LlmProvider second",
+        "LlmProvider third",
         "ApiKey missing",
         "PriceList float",
         "wrong.yaml",

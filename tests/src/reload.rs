@@ -66,8 +66,8 @@ async fn a_changed_price_holds_for_later_calls(world: Arc<World>) {
     let priced = |model: &str, price: &str| {
         format!(
             "apiVersion: tollgate/v1\nkind: PriceList\nmetadata: {{name: changing}}\nspec:\n  provider: openai\n  currency: USD\n  prices:\n    \
-             - {{model: {model}, meter: input, price: \"{price}\", effective_from: 2024-01-01}}\n    \
-             - {{model: {model}, meter: output, price: \"0\", effective_from: 2024-01-01}}\n"
+             - {{model: {model}, meter: input, per: 1, price: \"{price}\", effective_from: 2024-01-01}}\n    \
+             - {{model: {model}, meter: output, per: 1, price: \"0\", effective_from: 2024-01-01}}\n"
         )
     };
     let target = Target::new(format!("{}/openai", gateway.url()), KEY);

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::call::{Api, Call};
 use super::money::Decimal;
+use super::prices;
 use super::sdk::Reply;
 use super::usage::Tokens;
 
@@ -161,7 +162,11 @@ pub(crate) fn priced(row: &Row, call: &Call, tokens: &Tokens) {
         .into_iter()
         .map(|charge| (charge.meter, charge.quantity))
         .collect();
-    let mut expected: Vec<(String, Decimal)> = tokens
+    let mut counted = tokens.clone();
+    if !prices::prices_reasoning(call.api.provider(), &models, row.text("service_tier")) {
+        counted.reasoning = None;
+    }
+    let mut expected: Vec<(String, Decimal)> = counted
         .meters()
         .into_iter()
         .map(|(meter, quantity)| (meter.to_owned(), Decimal::integer(quantity)))

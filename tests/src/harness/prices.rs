@@ -89,6 +89,13 @@ pub(crate) fn documents() -> String {
     text
 }
 
+/// Whether reasoning tokens have a price of their own; without one they are charged among the output.
+pub(crate) fn prices_reasoning(provider: &str, models: &[&str], tier: Option<&str>) -> bool {
+    PRICES
+        .iter()
+        .any(|price| price.0 == provider && models.contains(&price.1) && price.2 == tier && price.4 == "reasoning")
+}
+
 /// The price of one unit of a meter, as docs/prices.md says it is found: exact names before globs, the tier's entry and no other, the largest
 /// context that is exceeded; written tokens of a known lifetime fall back to `cache_write`, reasoning to `output`.
 pub(crate) fn unit_price(provider: &str, models: &[&str], tier: Option<&str>, input: i64, meter: &str) -> Option<Decimal> {
