@@ -26,7 +26,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
+    let serves = matches!(cli.command, Command::Serve(_) | Command::Quickstart(_));
+    start_log(if serves { "info" } else { "warn" });
     // Both providers of cryptography are in the build, since dependencies differ; this one serves.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match cli.command {
@@ -54,8 +55,10 @@ fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> 
     outcome
 }
 
-fn start_log() {
+/// The table's library logs as errors what it then returns as errors, and what it handles: only the returned ones are heard.
+fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,deltalake_core=warn,buoyant_kernel=warn,delta_kernel=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},deltalake_core=warn,buoyant_kernel=off")));
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
 }

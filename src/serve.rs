@@ -36,7 +36,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
 
     let store = Arc::new(Store::open(crate::wiring::ledger(&gateway, data)?, prices).await?);
     let engine = Arc::new(Engine::new(store.tables(), crate::wiring::query(&gateway, data))?);
-    let proxy = Arc::new(tollgate_proxy::bind(crate::wiring::proxy(&gateway), snapshot, store.ledger()).await?);
+    let proxy = tollgate_proxy::bind(crate::wiring::proxy(&gateway), snapshot, store.ledger()).await?;
     let controller = listen(gateway.listen.controller, "controller").await?;
     let admin = listen(gateway.listen.admin, "admin").await?;
     let addresses = Addresses {
@@ -55,7 +55,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     let reload = {
         let watch = Watch::new(config, Box::new(environment), &resources);
         let replace = {
-            let proxy = Arc::clone(&proxy);
+            let proxy = proxy.handle();
             move |snapshot| proxy.replace(snapshot)
         };
         tokio::spawn(crate::reload::watch(watch, gateway.clone(), shipped, Arc::clone(&store), replace, stop.clone()))
@@ -75,7 +75,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     }
 
     let drained = proxy.run(stop.clone()).await;
-    tracing::info!(cut = drained.cut, "calls have ended");
+    tracing::info!(calls_cut = drained.calls_cut, "calls have ended");
     stop.cancel();
     let _ = reload.await;
     engine.shutdown(QUERY_DRAIN).await;
@@ -86,7 +86,6 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     signals.abort();
     let _ = signals.await;
     Addresses::withdraw(data);
-    drop(proxy);
     drop(engine);
     match Arc::try_unwrap(store) {
         Ok(store) => store.close().await.context("the last flush failed; its rows are in the log and will be there after the next start")?,
