@@ -6,6 +6,7 @@ mod chargeback;
 mod document;
 mod endpoint;
 mod formats;
+mod ledger;
 mod limits;
 mod statements;
 mod tables;
