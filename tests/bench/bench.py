@@ -87,24 +87,24 @@ def run(options, directory):
 
 
 def main():
-    # Ended by a signal, it ends its servers too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))
+    # Ended by a signal, it ends its servers too; also where it was started with SIGINT ignored, as in the background of a script.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by a signal"))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit("bench: interrupted"))
     options = arguments()
+    directory = None
     try:
         on_disk(options.work)
         directory = tempfile.mkdtemp(prefix="tollgate-bench-", dir=options.work)
-    except (Failed, OSError) as problem:
-        sys.exit(f"bench: {problem}")
-    try:
         results = run(options, directory)
-    except Failed as problem:
-        sys.exit(f"bench: {problem}\nlogs: {directory}")
-    except KeyboardInterrupt:
-        shutil.rmtree(directory)
-        sys.exit("bench: interrupted")
+    except (Failed, OSError) as problem:
+        logs = f"\nlogs: {directory}" if directory else ""
+        directory = None
+        sys.exit(f"bench: {problem}{logs}")
+    finally:
+        if directory:
+            shutil.rmtree(directory)
     out = Path(options.out or Path(tempfile.mkdtemp(prefix="tollgate-bench-results-")) / "results.json")
     out.write_text(json.dumps(results, indent=1) + "\n")
-    shutil.rmtree(directory)
     print(f"results: {out}")
 
 

@@ -23,8 +23,8 @@ def cores():
 
 
 def pinned(core, argv):
-    """The command on one core, ended by the kernel if this process dies without ending it."""
-    return ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core), *map(str, argv)]
+    """The command on one core, asked to end by the kernel if this process dies without doing so."""
+    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *map(str, argv)]
 
 
 def free_port():

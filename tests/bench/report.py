@@ -97,7 +97,7 @@ def _throughput(result):
         for subject in ("nginx", "tollgate"):
             share = median(of(result, subject, "proxy_percent"))
             if share < SATURATED_PERCENT:
-                lines.append(f"{subject} used {share:.0f} % of its core only: the other core, with client and upstream, was the limit.")
+                lines.append(f"{subject} used {share:.0f} % of its core only: it waited for client and upstream, or for processes of others.")
     return lines + _ledger(result)
 
 

@@ -28,4 +28,4 @@ if [ ! -x "$paced" ] || [ "$here/paced.rs" -nt "$paced" ]; then
 fi
 
 ulimit -n "$(ulimit -Hn)"
-exec python3 -B "$here/bench.py" --tollgate "$binary" --paced "$paced" "$@"
+exec python3 -B "$here/${TOLLGATE_BENCH_MAIN:-bench.py}" --tollgate "$binary" --paced "$paced" "$@"

@@ -1,7 +1,6 @@
 """What is measured: each scenario alternates between the subjects and returns plain data for report.py."""
 
 import contextlib
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,10 +118,10 @@ class Bench:
         with target.process:
             yield target
         if name == "tollgate":
-            shutil.rmtree(target.data)
+            target.forget()
 
     def rounds(self):
-        """direct once or in every round, then A B A B A B."""
+        """A B A B A B, so that what changes on the machine meanwhile changes for all."""
         for number in range(self.options.pairs):
             for name in self.options.subjects:
                 yield number, name

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -63,12 +64,17 @@ class ConstantUpstream:
         if len(answer) < 4000 and b"'" not in answer and b"$" not in answer:
             # In nginx's configuration a backslash before a quote or backslash is taken away.
             text = answer.decode().replace("\\", "\\\\")
-            location = f"default_type {content_type}; return 200 '{text}';"
+            location = f"location / {{ default_type {content_type}; return 200 '{text}'; }}"
         else:
-            location = f"default_type {content_type}; root {files}; error_page 405 =200 /answer; open_file_cache max=10;"
-        http = f"sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{self.port} backlog=16384; location / {{ {location} }} }}"
+            # Longer than nginx's configuration can hold: a file, though it was asked for by POST.
+            location = "location / { error_page 418 =200 /answer; return 418; }"
+            location += f"location = /answer {{ internal; default_type {content_type}; root {files}; open_file_cache max=10; }}"
+        http = f"sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{self.port} backlog=16384; {location} }}"
         self.process = _nginx("upstream", core, directory, http)
         self.process.until("it listens", START_SECONDS, lambda: accepts(self.port))
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.path}", b"{}", timeout=10) as got:
+            if got.read() != answer or got.headers["Content-Type"] != content_type:
+                raise Failed("nginx does not answer what it was told to answer")
 
 
 class Simulator:
@@ -116,7 +122,8 @@ class Gateway:
 
     name = "tollgate"
 
-    def __init__(self, core, directory, upstream_port, binary):
+    def __init__(self, core, directory, upstream_port, binary, under=(), start_seconds=START_SECONDS):
+        """`under` is a command that runs the gateway, such as a profiler."""
         self.directory = Path(directory)
         self.directory.mkdir()
         self.data = self.directory / "data"
@@ -126,9 +133,9 @@ class Gateway:
             "BENCH_KEY": bodies.KEY,
             "BENCH_PROVIDER_KEY": bodies.PROVIDER_KEY,
         }
-        argv = [binary, "serve", "--config", HERE / "gateway.yaml", "--data", self.data]
+        argv = [*under, binary, "serve", "--config", HERE / "gateway.yaml", "--data", self.data]
         self.process = Process("gateway", core, argv, self.directory / "log", environment=environment)
-        addresses = self.process.until("it says where it listens", START_SECONDS, self._addresses)
+        addresses = self.process.until("it says where it listens", start_seconds, self._addresses)
         self.port = int(addresses["http"].rpartition(":")[2])
         self._sql = f"http://{addresses['controller']}/api/query/v1/sql"
         self._token = os.environ.get("TOLLGATE_ADMIN_TOKEN") or (self.data / "admin-token").read_text().strip()
