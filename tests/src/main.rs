@@ -69,6 +69,10 @@ fn main() -> ExitCode {
         .build()
         .expect("threads can be started");
     let world = Arc::new(World::default());
+    if !arguments.list {
+        // Building the gateway may take minutes, which are no test's own.
+        runtime.block_on(world.stage());
+    }
     let trials = claims().into_iter().map(|claim| {
         let (world, handle) = (world.clone(), runtime.handle().clone());
         Trial::test(claim.name, move || {

@@ -29,6 +29,7 @@ pub(crate) async fn gateway() -> Result<PathBuf, String> {
     let built = Command::new(cargo)
         .args(arguments)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .kill_on_drop(true)
         .output()
         .await;
     let built = built.map_err(|error| format!("cannot run cargo: {error}"))?;
