@@ -39,24 +39,24 @@ pub trait Tables: Send + Sync + 'static {
 /// Views over the tables: name, meaning, and the query that each stands for.
 pub const VIEWS: &[(&str, &str, &str)] = &[(
     "requests",
-    "One row per client request: its attempts taken together, with the outcome of the last.",
+    "One row per client request: its attempts taken together, with the outcome of the last; `cost` includes corrections, and is null where attempts were priced in different currencies.",
     "SELECT request_id, \
        min(start_time) AS start_time, \
        min(start_date) AS start_date, \
-       count(*) AS attempts, \
-       last_value(call_id ORDER BY attempt) AS call_id, \
-       last_value(outcome ORDER BY attempt) AS outcome, \
-       last_value(status_code ORDER BY attempt) AS status_code, \
-       last_value(operation_name ORDER BY attempt) AS operation_name, \
-       last_value(provider_name ORDER BY attempt) AS provider_name, \
-       last_value(request_model ORDER BY attempt) AS request_model, \
-       last_value(response_model ORDER BY attempt) AS response_model, \
+       count(*) FILTER (WHERE corrects IS NULL) AS attempts, \
+       last_value(call_id ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS call_id, \
+       last_value(outcome ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS outcome, \
+       last_value(status_code ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS status_code, \
+       last_value(operation_name ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS operation_name, \
+       last_value(provider_name ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS provider_name, \
+       last_value(request_model ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS request_model, \
+       last_value(response_model ORDER BY attempt) FILTER (WHERE corrects IS NULL) AS response_model, \
        max(org) AS org, max(team) AS team, max(project) AS project, max(service) AS service, max(user_id) AS user_id, \
        max(key_id) AS key_id, \
        sum(input_tokens) AS input_tokens, \
        sum(output_tokens) AS output_tokens, \
-       sum(cost) AS cost, \
-       max(currency) AS currency, \
+       CASE WHEN count(DISTINCT currency) <= 1 THEN sum(cost) END AS cost, \
+       CASE WHEN count(DISTINCT currency) <= 1 THEN max(currency) END AS currency, \
        sum(duration_us) AS duration_us \
      FROM usage GROUP BY request_id",
 )];

@@ -3,7 +3,14 @@
 use crate::Format;
 
 /// Formats that HTTP serves, the preferred one first.
-pub(super) const SERVED: [Format; 5] = [Format::Json, Format::NdJson, Format::Csv, Format::Arrow, Format::Parquet];
+pub(super) const SERVED: [Format; 6] = [
+    Format::Json,
+    Format::NdJson,
+    Format::Csv,
+    Format::Arrow,
+    Format::Parquet,
+    Format::Table,
+];
 
 /// How well a media range fits: what is written out counts more than a wildcard.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
