@@ -5,28 +5,26 @@ use std::sync::Arc;
 
 use tollgate_codec::{AbortRule, End, Meter};
 
-use crate::book;
+use crate::book::{self, Metering};
 use crate::fault::Code;
 use crate::gateway::Shared;
-use crate::live::{Metering, Upstream};
+use crate::live::Upstream;
 
 /// Ends a call that has lost its client. Runs as a tracked task.
-pub(crate) async fn finish(mut upstream: Upstream, metering: Box<Metering>) {
-    let Metering {
-        open, mut meter, book, ..
-    } = *metering;
-    let gateway = Arc::clone(&book.gateway);
+pub(crate) async fn finish(mut upstream: Upstream, mut metering: Box<Metering>) {
+    let gateway = Arc::clone(&metering.book.gateway);
     let fault = reason(&gateway);
-    let answered = book.status.is_none_or(|status| status.is_success());
-    let end = if answered && fault == Code::ClientLeft && reads_on(book.provider.codec.abort_rule(), book.bears_usage) {
-        read_on(&mut upstream, &mut meter, &gateway).await
+    let answered = metering.book.status.is_none_or(|status| status.is_success());
+    let rule = metering.book.provider.codec.abort_rule();
+    let end = if answered && fault == Code::ClientLeft && reads_on(rule, metering.book.bears_usage) {
+        read_on(&mut upstream, &mut metering.meter, &gateway).await
     } else {
         End::Aborted
     };
     // Closed before the tokens are counted: every moment that it stays open may be billed.
     drop(upstream);
     // A failure to settle is logged where it happens, and there is nobody left to tell.
-    let _ = book::settle(open, meter, book, end, Some(fault)).await;
+    let _ = book::settle(metering, end, Some(fault)).await;
 }
 
 /// Why a call has no client: it left, or the gateway is at the end of its shutdown.

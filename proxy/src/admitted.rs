@@ -9,12 +9,12 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
 use tokio::time::{Instant, Sleep};
 use tollgate_codec::{Codec, End, Meter};
-use tollgate_record::OpenCall;
+use tollgate_record::{BoxFuture, OpenCall};
 
 use crate::abandon;
 use crate::answer;
 use crate::body::AnswerBody;
-use crate::book::{self, Book, micros_since};
+use crate::book::{self, Book, Metering, micros_since};
 use crate::fault::{Code, Fault};
 use crate::forwarded::Forwarded;
 use crate::identified::Asked;
@@ -27,17 +27,22 @@ pub(crate) struct Admitted {
     pub(crate) open: Box<dyn OpenCall>,
     pub(crate) codec: Codec,
     pub(crate) context: Context,
-    pub(crate) asked: Asked,
+    pub(crate) asked: Box<Asked>,
 }
 
-/// A call whose upstream gave no answer.
+/// A call whose upstream gave no answer, or lost it before any of it was sent on.
 pub(crate) struct Failed {
-    open: Box<dyn OpenCall>,
     codec: Codec,
-    book: Book,
     fault: Fault,
-    /// Present if the upstream was at work and given up, and may bill what it did.
-    meter: Option<Meter>,
+    work: Work,
+}
+
+/// What the upstream may have done.
+enum Work {
+    /// Nothing that it could bill.
+    None(Box<dyn OpenCall>, Box<Book>),
+    /// It had the request, and may have worked on it.
+    Possible(Box<Metering>),
 }
 
 /// What came of waiting for the answer's head.
@@ -52,7 +57,7 @@ impl Admitted {
     ///
     /// # Errors
     /// [`Failed`] if none came.
-    pub(crate) async fn forward(self) -> Result<Forwarded, Failed> {
+    pub(crate) async fn forward(self) -> Result<Box<Forwarded>, Failed> {
         let Self {
             open,
             codec,
@@ -66,7 +71,7 @@ impl Admitted {
             body,
             request,
             complete,
-        } = asked;
+        } = *asked;
         let book = Book {
             gateway: Arc::clone(&context.gateway),
             call_id: context.call_id,
@@ -78,15 +83,13 @@ impl Admitted {
             status: None,
             provider,
         };
-        let failed = |open, book, fault, meter| Failed {
-            open,
+        let unasked = |open, book, fault| Failed {
             codec: codec.clone(),
-            book,
             fault,
-            meter,
+            work: Work::None(open, Box::new(book)),
         };
         if context.presence.left() {
-            return Err(failed(open, book, Fault::ClientLeft, None));
+            return Err(unasked(open, book, Fault::ClientLeft));
         }
 
         let provider = Arc::clone(&book.provider);
@@ -106,7 +109,7 @@ impl Admitted {
             Waited::Answered(Ok(answer)) => {
                 let (head, upstream) = answer.into_parts();
                 let upstream = LiveUpstream::new(upstream, framing(&head), provider.timeouts.idle, timer);
-                return Ok(Forwarded {
+                return Ok(Box::new(Forwarded {
                     open,
                     codec,
                     presence: context.presence,
@@ -116,7 +119,7 @@ impl Admitted {
                     body,
                     head,
                     upstream,
-                });
+                }));
             }
             Waited::Answered(Err(error)) => {
                 let (fault, detail) = (transport::fault_of(&error), transport::chain(&error));
@@ -124,7 +127,7 @@ impl Admitted {
                     call_id = %context.call_id, provider = %provider.name, upstream = %provider.address,
                     code = fault.code().as_str(), %detail, "failed to call an upstream"
                 );
-                return Err(failed(open, book, fault, None));
+                return Err(unasked(open, book, fault));
             }
             Waited::TimedOut => {
                 let seconds = provider.timeouts.first_byte.as_secs();
@@ -137,52 +140,47 @@ impl Admitted {
         drop(sending);
         // It had the request and may have worked on it: what was sent is estimated rather than recorded as free.
         let meter = Meter::unanswered(&endpoint, &asks, body);
-        Err(failed(open, book, fault, Some(meter)))
+        Err(Failed::midway(Box::new(Metering { open, meter, book }), codec, fault))
     }
 }
 
 impl Failed {
-    /// Settles the call and answers with the fault.
-    pub(crate) async fn answer(self) -> Response<AnswerBody> {
-        let Self {
-            open,
+    /// A call whose answer was lost before any of it was sent on.
+    pub(crate) const fn midway(metering: Box<Metering>, codec: Codec, fault: Fault) -> Self {
+        Self {
             codec,
-            mut book,
             fault,
-            meter,
-        } = self;
-        let mut answer = answer::of(&fault, &codec, book.call_id);
-        let code = match fault.code() {
-            Code::ClientLeft => abandon::reason(&book.gateway),
-            code => {
-                book.status = Some(answer.status());
-                book.response_bytes = answer.body().whole_bytes();
-                code
-            }
-        };
-        let call_id = book.call_id;
-        let settled = match meter {
-            Some(meter) => {
-                let end = if book.status.is_none() { End::Aborted } else { End::Cut };
-                book::settle(open, meter, book, end, Some(code)).await.map(|_settled| ())
-            }
-            None => book::settle_unmetered(open, book, code).await.map(|_receipt| ()),
-        };
-        if settled.is_err() {
-            answer = answer::of(&Fault::LedgerUnavailable, &codec, call_id);
+            work: Work::Possible(metering),
         }
-        answer
     }
 
-    /// A call whose answer was lost before any of it was sent on.
-    pub(crate) const fn midway(open: Box<dyn OpenCall>, codec: Codec, book: Book, fault: Fault, meter: Meter) -> Self {
-        Self {
-            open,
-            codec,
-            book,
-            fault,
-            meter: Some(meter),
-        }
+    /// Settles the call and answers with the fault. Boxed: what is rare shall not make every call's future larger.
+    pub(crate) fn answer(self) -> BoxFuture<'static, Response<AnswerBody>> {
+        Box::pin(async move {
+            let Self { codec, fault, mut work } = self;
+            let book = match &mut work {
+                Work::None(_, book) => book,
+                Work::Possible(metering) => &mut metering.book,
+            };
+            let answer = answer::of(&fault, &codec, book.call_id);
+            let (call_id, code) = match fault.code() {
+                Code::ClientLeft => (book.call_id, abandon::reason(&book.gateway)),
+                code => {
+                    book.status = Some(answer.status());
+                    book.response_bytes = answer.body().whole_bytes();
+                    (book.call_id, code)
+                }
+            };
+            let end = if book.status.is_none() { End::Aborted } else { End::Cut };
+            let settled = match work {
+                Work::None(open, book) => book::settle_unmetered(open, &book, code).await.map(|_receipt| ()),
+                Work::Possible(metering) => book::settle(metering, end, Some(code)).await.map(|_settled| ()),
+            };
+            match settled {
+                Ok(()) => answer,
+                Err(_unavailable) => answer::of(&Fault::LedgerUnavailable, &codec, call_id),
+            }
+        })
     }
 }
 

@@ -38,6 +38,13 @@ impl Book {
         self.response_bytes += bytes as u64;
     }
 
+    /// Forgets what was noted for a client that left before its answer was sent.
+    pub(crate) const fn was_sent_nothing(&mut self) {
+        self.status = None;
+        self.response_bytes = 0;
+        self.first_us = None;
+    }
+
     fn ending(&self, metered: Metered, fault: Option<Code>) -> Ending {
         let (outcome, code) = match fault {
             Some(code) => (outcome_of(code), Some(code)),
@@ -46,6 +53,15 @@ impl Book {
             // The transport ended as it should, but the stream's last event never came.
             None => (Outcome::UpstreamCut, Some(Code::UpstreamCut)),
         };
+        let duration_us = micros_since(self.started);
+        tracing::debug!(
+            call_id = %self.call_id,
+            provider = %self.provider.name,
+            outcome = outcome.as_str(),
+            status = self.status.map(|status| status.as_u16()),
+            duration_us,
+            "ended a call"
+        );
         Ending {
             outcome,
             status_code: self.status.map(|status| status.as_u16()),
@@ -54,7 +70,7 @@ impl Book {
             response_model: metered.response_model,
             decisions: Vec::new(),
             usage: metered.usage,
-            duration_us: micros_since(self.started),
+            duration_us,
             time_to_first_token_us: self.first_us,
             gateway_overhead_us: Some(self.overhead_us),
             response_bytes: self.response_bytes,
@@ -70,30 +86,40 @@ pub(crate) struct Settled {
     pub(crate) complete: bool,
 }
 
+/// A call whose answer is being metered. Boxed wherever it goes: it is large, and moves often.
+pub(crate) struct Metering {
+    pub(crate) open: Box<dyn OpenCall>,
+    pub(crate) meter: Meter,
+    pub(crate) book: Book,
+}
+
 /// Writes the row of a call whose answer was metered, counting tokens on a thread of its own where that is needed.
 ///
 /// # Errors
 /// [`Unavailable`] if the row cannot be written.
-pub(crate) async fn settle(
-    open: Box<dyn OpenCall>,
-    mut meter: Meter,
-    book: Book,
-    end: End,
-    fault: Option<Code>,
-) -> Result<Settled, Unavailable> {
+pub(crate) async fn settle(mut metering: Box<Metering>, end: End, fault: Option<Code>) -> Result<Settled, Unavailable> {
     // Whoever sends on what the meter still holds has asked for it before; of a lost answer it only completes the count.
-    let _ = meter.finish();
-    let metered = if meter.needs_estimate() {
-        let counting = book.gateway.runtime.spawn_blocking(move || meter.metered(end));
-        counting.await.unwrap_or_else(|error| {
-            tracing::error!(call_id = %book.call_id, %error, "failed to estimate the usage of a call");
-            Metered::default()
-        })
-    } else {
-        meter.metered(end)
-    };
+    let _ = metering.meter.finish();
+    if metering.meter.needs_estimate() {
+        return Box::pin(settle_estimated(metering, end, fault)).await;
+    }
+    let metered = metering.meter.metered(end);
     let complete = metered.complete;
-    let receipt = write(open, &book, metered, fault).await?;
+    let ending = metering.book.ending(metered, fault);
+    let Metering { open, book, .. } = *metering;
+    let receipt = write(open, book.call_id, ending).await?;
+    Ok(Settled { receipt, complete })
+}
+
+async fn settle_estimated(metering: Box<Metering>, end: End, fault: Option<Code>) -> Result<Settled, Unavailable> {
+    let Metering { open, mut meter, book } = *metering;
+    let counting = book.gateway.runtime.spawn_blocking(move || meter.metered(end));
+    let metered = counting.await.unwrap_or_else(|error| {
+        tracing::error!(call_id = %book.call_id, %error, "failed to estimate the usage of a call");
+        Metered::default()
+    });
+    let complete = metered.complete;
+    let receipt = write(open, book.call_id, book.ending(metered, fault)).await?;
     Ok(Settled { receipt, complete })
 }
 
@@ -101,25 +127,20 @@ pub(crate) async fn settle(
 ///
 /// # Errors
 /// [`Unavailable`] if the row cannot be written.
-pub(crate) async fn settle_unmetered(open: Box<dyn OpenCall>, book: Book, fault: Code) -> Result<Receipt, Unavailable> {
-    write(open, &book, Metered::default(), Some(fault)).await
+pub(crate) async fn settle_unmetered(open: Box<dyn OpenCall>, book: &Book, fault: Code) -> Result<Receipt, Unavailable> {
+    write(open, book.call_id, book.ending(Metered::default(), Some(fault))).await
 }
 
-async fn write(open: Box<dyn OpenCall>, book: &Book, metered: Metered, fault: Option<Code>) -> Result<Receipt, Unavailable> {
-    let ending = book.ending(metered, fault);
-    tracing::debug!(
-        call_id = %book.call_id,
-        provider = %book.provider.name,
-        outcome = ending.outcome.as_str(),
-        status = ending.status_code,
-        duration_us = ending.duration_us,
-        "ended a call"
-    );
-    let settled = open.settle(ending).await;
-    if let Err(unavailable) = &settled {
-        tracing::error!(call_id = %book.call_id, reason = %unavailable.reason, "failed to settle a call");
+/// A plain function: a future would carry the ending a second time.
+fn write(open: Box<dyn OpenCall>, call_id: CallId, ending: Ending) -> impl Future<Output = Result<Receipt, Unavailable>> {
+    let settling = open.settle(ending);
+    async move {
+        let settled = settling.await;
+        if let Err(unavailable) = &settled {
+            tracing::error!(%call_id, reason = %unavailable.reason, "failed to settle a call");
+        }
+        settled
     }
-    settled
 }
 
 /// What a fault is in column `outcome`.

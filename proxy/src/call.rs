@@ -27,7 +27,8 @@ async fn follow(received: Received) -> Response<AnswerBody> {
     };
     let asked = match identified.ask().await {
         Ok(asked) => asked,
-        Err(fault) => return identified.refuse(fault).await,
+        // Boxed: what is rare shall not make every call's future larger.
+        Err(fault) => return Box::pin(identified.refuse(fault)).await,
     };
     let admitted = match identified.admit(asked).await {
         Ok(admitted) => admitted,

@@ -98,8 +98,9 @@ impl Connections {
         let (stop, cut) = (shared.stop.child_token(), shared.cut.child_token());
         let period = activity::period(&shared.limits);
         let mut connection = pin!(self.http.serve_connection(io, door));
-        let mut stopped = pin!(stop.cancelled());
-        let mut cut = pin!(cut.cancelled());
+        // The cut comes after the stop, so only one of them is waited for at a time.
+        let mut signal = pin!(stop.cancelled());
+        let mut stopped = false;
         let mut watchdog = pin!(tokio::time::sleep(period));
         let mut retiring = false;
         loop {
@@ -111,10 +112,16 @@ impl Connections {
                     }
                     return;
                 }
-                () = cut.as_mut() => return,
-                () = stopped.as_mut(), if !retiring => {
-                    retiring = true;
-                    connection.as_mut().graceful_shutdown();
+                () = signal.as_mut() => {
+                    if stopped {
+                        return;
+                    }
+                    stopped = true;
+                    signal.set(cut.cancelled());
+                    if !retiring {
+                        retiring = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
                 () = watchdog.as_mut() => {
                     match activity.verdict(&shared.limits) {

@@ -8,13 +8,13 @@ use tollgate_record::OpenCall;
 
 use crate::admitted::Failed;
 use crate::body::AnswerBody;
-use crate::book::{self, Book};
+use crate::book::{self, Book, Metering};
 use crate::fault::Fault;
-use crate::live::{Collected, Framing, Live, Metering, Upstream};
+use crate::live::{Collected, Framing, Live, Upstream};
 use crate::presence::Presence;
-use crate::{answer, headers};
+use crate::{abandon, answer, headers};
 
-/// A call whose upstream has begun to answer.
+/// A call whose upstream has begun to answer. Boxed wherever it goes: it is large, and moves often.
 pub(crate) struct Forwarded {
     pub(crate) open: Box<dyn OpenCall>,
     pub(crate) codec: Codec,
@@ -29,7 +29,7 @@ pub(crate) struct Forwarded {
 
 impl Forwarded {
     /// Passes the answer on.
-    pub(crate) async fn answer(self) -> Response<AnswerBody> {
+    pub(crate) async fn answer(self: Box<Self>) -> Response<AnswerBody> {
         let Self {
             open,
             codec,
@@ -40,7 +40,7 @@ impl Forwarded {
             body,
             mut head,
             upstream,
-        } = self;
+        } = *self;
         let meter = Meter::new(&book.provider.codec, &endpoint, &asks, body, &head);
         headers::towards_client(&mut head.headers);
         let edits = asks.edits_stream();
@@ -52,18 +52,17 @@ impl Forwarded {
         // Dropping the answer of a client that left settles it, so it takes the way of streams.
         let collects = !left && (upstream.has_ended() || is_json(&head.headers));
         let until_close = upstream.framing() == Framing::UntilClose;
-        let live = Live::new(upstream, open, meter, book, edits);
+        let live = Live::new(upstream, Box::new(Metering { open, meter, book }), edits);
         if !collects {
             return stream(head, live);
         }
         match live.collect(&presence).await {
-            Collected::Whole(metering, bytes) => whole(head, *metering, bytes, &codec, until_close).await,
+            Collected::Whole(metering, bytes) => whole(head, metering, bytes, &codec, until_close, &presence).await,
             Collected::TooLarge(live) | Collected::Left(live) => stream(head, live),
             Collected::Failed(metering, fault) => {
-                let Metering { open, meter, book, .. } = *metering;
+                let book = &metering.book;
                 tracing::warn!(call_id = %book.call_id, provider = %book.provider.name, code = fault.code().as_str(), "lost an upstream");
-                // Its own answer is larger than this function's state; boxed, it is paid for by failures only.
-                Box::pin(Failed::midway(open, codec, book, fault, meter).answer()).await
+                Failed::midway(metering, codec, fault).answer().await
             }
         }
     }
@@ -74,10 +73,20 @@ fn stream(head: Parts, live: Box<Live>) -> Response<AnswerBody> {
 }
 
 /// Settles an answer that was collected, and sends it with what it cost.
-async fn whole(mut head: Parts, metering: Metering, bytes: Bytes, codec: &Codec, until_close: bool) -> Response<AnswerBody> {
-    let Metering { open, meter, book, .. } = metering;
-    let call_id = book.call_id;
-    let Ok(settled) = book::settle(open, meter, book, End::Complete, None).await else {
+async fn whole(
+    mut head: Parts,
+    mut metering: Box<Metering>,
+    bytes: Bytes,
+    codec: &Codec,
+    until_close: bool,
+    presence: &Presence,
+) -> Response<AnswerBody> {
+    let call_id = metering.book.call_id;
+    let fault = presence.left().then(|| {
+        metering.book.was_sent_nothing();
+        abandon::reason(&metering.book.gateway)
+    });
+    let Ok(settled) = book::settle(metering, End::Complete, fault).await else {
         return answer::of(&Fault::LedgerUnavailable, codec, call_id);
     };
     if until_close && !settled.complete && !bytes.is_empty() {

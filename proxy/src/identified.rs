@@ -22,8 +22,7 @@ use crate::route::{self, Route};
 use crate::snapshot::Upstream;
 use crate::{abandon, answer, caller, headers};
 
-/// A call of a known key.
-#[derive(Debug)]
+/// A call of a known key. Boxed wherever it goes: it is large, and moves often. Not `Debug`: the head holds the gateway key.
 pub(crate) struct Identified {
     pub(crate) context: Context,
     pub(crate) head: Parts,
@@ -37,8 +36,7 @@ pub(crate) struct Identified {
     pub(crate) intent: Intent,
 }
 
-/// A call of which is known what it asks of whom.
-#[derive(Debug)]
+/// A call of which is known what it asks of whom. Boxed likewise.
 pub(crate) struct Asked {
     pub(crate) provider: Arc<Upstream>,
     pub(crate) endpoint: Endpoint,
@@ -56,7 +54,7 @@ impl Identified {
     ///
     /// # Errors
     /// The [`Fault`] to refuse it with.
-    pub(crate) async fn ask(&mut self) -> Result<Asked, Fault> {
+    pub(crate) async fn ask(&mut self) -> Result<Box<Asked>, Fault> {
         caller::describe(&mut self.intent.caller, &self.head.headers, &self.key)?;
         if headers::asks_for_websocket(&self.head.headers) {
             return Err(Fault::UpgradeUnsupported);
@@ -95,24 +93,24 @@ impl Identified {
 
         let sent = asks.upstream_body(&body, renamed.as_ref().map(Name::as_str));
         let request = self.request(&provider, start, sent, asks.edits_stream())?;
-        Ok(Asked {
+        Ok(Box::new(Asked {
             provider,
             endpoint,
             asks,
             body,
             request,
             complete,
-        })
+        }))
     }
 
     /// Asks the ledger to open the call.
     ///
     /// # Errors
     /// The answer to a call that cannot be recorded.
-    pub(crate) async fn admit(self, asked: Asked) -> Result<Admitted, Box<Response<AnswerBody>>> {
+    pub(crate) async fn admit(self: Box<Self>, asked: Box<Asked>) -> Result<Admitted, Box<Response<AnswerBody>>> {
         let Self {
             context, intent, codec, ..
-        } = self;
+        } = *self;
         match context.gateway.ledger.admit(intent).await {
             Ok(open) => Ok(Admitted {
                 open,
@@ -128,7 +126,7 @@ impl Identified {
     }
 
     /// Answers with a fault, and records that.
-    pub(crate) async fn refuse(self, fault: Fault) -> Response<AnswerBody> {
+    pub(crate) async fn refuse(self: Box<Self>, fault: Fault) -> Response<AnswerBody> {
         let Self {
             context,
             head,
@@ -136,7 +134,7 @@ impl Identified {
             codec,
             intent,
             ..
-        } = self;
+        } = *self;
         let left = context.presence.left() || matches!(fault, Fault::ClientLeft);
         if let Some(body) = body
             && !left

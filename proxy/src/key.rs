@@ -1,6 +1,7 @@
 //! Gateway keys: what is known of each, and how one is found by the secret that a client sent.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -12,8 +13,8 @@ use crate::Error;
 /// SHA-256 of a key's secret; the secret itself is never kept.
 pub type KeyHash = [u8; 32];
 
-/// A gateway key.
-#[derive(Clone, Debug)]
+/// A gateway key. Debug output names it and leaves out the hash.
+#[derive(Clone)]
 pub struct Key {
     /// SHA-256 of the secret.
     pub hash: KeyHash,
@@ -54,6 +55,16 @@ impl Key {
     /// The hash of a secret.
     pub fn hash_of(secret: &[u8]) -> KeyHash {
         Sha256::digest(secret).into()
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("identity", &self.identity)
+            .field("disabled", &self.disabled)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,5 +143,18 @@ pub(crate) mod tests {
     fn one_secret_is_one_key() {
         let refused = Keys::new(vec![key("a", "tg-1"), key("b", "tg-1")]);
         assert!(matches!(refused, Err(Error::DuplicateKey { .. })));
+    }
+
+    #[test]
+    fn neither_secret_nor_hash_is_shown() {
+        let key = Key {
+            hash: [171; 32],
+            ..key("a", "tg-1")
+        };
+        let shown = format!("{key:?}");
+        assert!(
+            shown.contains("\"a\"") && !shown.contains("171") && !shown.contains("tg-1"),
+            "{shown}"
+        );
     }
 }

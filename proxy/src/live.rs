@@ -17,11 +17,11 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
-use tollgate_codec::{End, Meter};
-use tollgate_record::{BoxFuture, OpenCall, Unavailable};
+use tollgate_codec::End;
+use tollgate_record::{BoxFuture, Unavailable};
 
 use crate::abandon;
-use crate::book::{self, Book, Settled};
+use crate::book::{self, Metering, Settled};
 use crate::fault::{Broken, Code, Fault};
 use crate::gateway::Shared;
 use crate::presence::Presence;
@@ -33,6 +33,8 @@ pub(crate) const COLLECTED_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Live {
     upstream: Upstream,
     state: State,
+    /// Bytes that were read already and go first.
+    held: Bytes,
     gateway: Arc<Shared>,
     call_id: tollgate_record::CallId,
     /// Whether bytes are taken out, so that the upstream's length says nothing.
@@ -57,15 +59,6 @@ pub(crate) enum Framing {
     UntilClose,
     /// By a flag.
     Http2,
-}
-
-/// A call whose answer is being metered.
-pub(crate) struct Metering {
-    pub(crate) open: Box<dyn OpenCall>,
-    pub(crate) meter: Meter,
-    pub(crate) book: Book,
-    /// Bytes that were read already and go first.
-    held: Bytes,
 }
 
 enum State {
@@ -183,19 +176,13 @@ impl Upstream {
 // === impl Live ===
 
 impl Live {
-    pub(crate) fn new(upstream: Upstream, open: Box<dyn OpenCall>, meter: Meter, book: Book, edits: bool) -> Box<Self> {
-        let (gateway, call_id) = (Arc::clone(&book.gateway), book.call_id);
-        let metering = Metering {
-            open,
-            meter,
-            book,
-            held: Bytes::new(),
-        };
+    pub(crate) fn new(upstream: Upstream, metering: Box<Metering>, edits: bool) -> Box<Self> {
         Box::new(Self {
             upstream,
-            state: State::Flowing(Box::new(metering)),
-            gateway,
-            call_id,
+            gateway: Arc::clone(&metering.book.gateway),
+            call_id: metering.book.call_id,
+            state: State::Flowing(metering),
+            held: Bytes::new(),
             edits,
         })
     }
@@ -215,10 +202,7 @@ impl Live {
             });
             let (bytes, ended) = match next.await {
                 None => {
-                    // It was sent nothing.
-                    metering.book.status = None;
-                    metering.book.response_bytes = 0;
-                    metering.book.first_us = None;
+                    metering.book.was_sent_nothing();
                     return Collected::Left(self);
                 }
                 Some(Next::Data(bytes)) => {
@@ -236,7 +220,7 @@ impl Live {
             if first.len() + rest.len() > COLLECTED_BYTES_MAX {
                 // What is passed on is counted when it is.
                 metering.book.response_bytes = 0;
-                metering.held = joined(first, rest);
+                self.held = joined(first, rest);
                 return Collected::TooLarge(self);
             }
         }
@@ -269,8 +253,8 @@ impl Live {
         loop {
             match &mut self.state {
                 State::Flowing(metering) => {
-                    if !metering.held.is_empty() {
-                        let held = std::mem::take(&mut metering.held);
+                    if !self.held.is_empty() {
+                        let held = std::mem::take(&mut self.held);
                         metering.book.offered(held.len());
                         return Poll::Ready(Some(Ok(Frame::data(held))));
                     }
@@ -344,8 +328,7 @@ impl Live {
         let State::Flowing(metering) = std::mem::replace(&mut self.state, State::Done) else {
             return;
         };
-        let Metering { open, meter, book, .. } = *metering;
-        self.state = State::Closing(Box::pin(book::settle(open, meter, book, end, fault)), then);
+        self.state = State::Closing(Box::pin(book::settle(metering, end, fault)), then);
     }
 
     fn closed(&mut self, settled: Result<Settled, Unavailable>) -> Option<Result<Frame<Bytes>, Broken>> {
@@ -384,11 +367,9 @@ impl Live {
 
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Flowing(metering) if !self.edits => {
+            State::Flowing(_) if !self.edits => {
                 let left = self.upstream.body.size_hint().exact();
-                left.map_or_else(SizeHint::default, |left| {
-                    SizeHint::with_exact(left + metering.held.len() as u64)
-                })
+                left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + self.held.len() as u64))
             }
             _ => SizeHint::default(),
         }

@@ -30,8 +30,7 @@ pub(crate) struct Context {
     pub(crate) call_id: CallId,
 }
 
-/// A request whose head has arrived.
-#[derive(Debug)]
+/// A request whose head has arrived. Not `Debug`: the head holds the gateway key.
 pub(crate) struct Received {
     context: Context,
     start_time: Timestamp,
@@ -66,7 +65,7 @@ impl Received {
     ///
     /// # Errors
     /// The answer to a call from nobody, or with too large a head.
-    pub(crate) fn identify(self) -> Result<Identified, Box<Response<AnswerBody>>> {
+    pub(crate) fn identify(self) -> Result<Box<Identified>, Box<Response<AnswerBody>>> {
         let Self {
             context,
             start_time,
@@ -98,7 +97,7 @@ impl Received {
             request_bytes: 0,
             bears_usage: false,
         };
-        Ok(Identified {
+        Ok(Box::new(Identified {
             context,
             head,
             body: Some(body),
@@ -106,7 +105,7 @@ impl Received {
             codec,
             key,
             intent,
-        })
+        }))
     }
 
     fn known(context: &Context, head: &Parts, now: Timestamp) -> Result<Arc<crate::Key>, Fault> {

@@ -78,10 +78,7 @@ impl Transport {
             .enable_http1()
             .enable_http2()
             .wrap_connector(tcp);
-        let connect = Connect {
-            inner,
-            timeout: key.connect_timeout,
-        };
+        let connect = Connect(Arc::new((inner, key.connect_timeout)));
 
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -188,24 +185,26 @@ struct LookupFailed(#[source] std::io::Error);
 
 // === Connect: a connector with one time limit for lookup, TCP and TLS ===
 
+/// Shared: the client clones its connector for every call, and needs one of its own for a new connection only.
 #[derive(Clone, Debug)]
-struct Connect {
-    inner: HttpsConnector<HttpConnector<Resolver>>,
-    timeout: Duration,
-}
+struct Connect(Arc<(HttpsConnector<HttpConnector<Resolver>>, Duration)>);
 
 impl Service<Uri> for Connect {
     type Response = <HttpsConnector<HttpConnector<Resolver>> as Service<Uri>>::Response;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let (connecting, limit) = (self.inner.call(uri), self.timeout);
+        let (mut inner, limit) = (self.0.0.clone(), self.0.1);
         Box::pin(async move {
+            let connecting = async {
+                std::future::poll_fn(|cx| inner.poll_ready(cx)).await?;
+                inner.call(uri).await
+            };
             match tokio::time::timeout(limit, connecting).await {
                 Ok(connected) => connected,
                 Err(_elapsed) => Err(ConnectTimedOut(limit).into()),
