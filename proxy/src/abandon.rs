@@ -15,8 +15,7 @@ pub(crate) async fn finish(mut upstream: Upstream, mut metering: Box<Metering>) 
     let gateway = Arc::clone(&metering.book.gateway);
     let fault = reason(&gateway);
     let answered = metering.book.status.is_none_or(|status| status.is_success());
-    let rule = metering.book.provider.codec.abort_rule();
-    let end = if answered && fault == Code::ClientLeft && reads_on(rule, metering.book.bears_usage) {
+    let end = if answered && fault == Code::ClientLeft && metering.book.reads_on {
         read_on(&mut upstream, &mut metering.meter, &gateway).await
     } else {
         End::Aborted

@@ -76,7 +76,7 @@ impl Admitted {
             gateway: Arc::clone(&context.gateway),
             call_id: context.call_id,
             started: context.started,
-            bears_usage: endpoint.bears_usage,
+            reads_on: abandon::reads_on(provider.codec.abort_rule_of(&asks), endpoint.bears_usage),
             overhead_us: micros_since(complete),
             first_us: None,
             response_bytes: 0,
@@ -96,7 +96,7 @@ impl Admitted {
         let mut timer = Box::pin(tokio::time::sleep(provider.timeouts.first_byte));
         let mut sending = provider.transport.send(request);
         let mut waited = wait(&mut sending, timer.as_mut(), || context.presence.left()).await;
-        if matches!(waited, Waited::Left) && abandon::reads_on(provider.codec.abort_rule(), endpoint.bears_usage) {
+        if matches!(waited, Waited::Left) && book.reads_on {
             let limit = timer.deadline().min(Instant::now() + context.gateway.limits.abandoned_read);
             timer.as_mut().reset(limit);
             waited = tokio::select! {

@@ -18,7 +18,8 @@ pub(crate) struct Book {
     pub(crate) provider: Arc<Upstream>,
     pub(crate) call_id: CallId,
     pub(crate) started: Instant,
-    pub(crate) bears_usage: bool,
+    /// Whether the upstream is read on to its end if the client leaves.
+    pub(crate) reads_on: bool,
     /// From the complete request to its handing over to the upstream's client.
     pub(crate) overhead_us: u64,
     /// From the request's arrival to the first byte of the answer's body.

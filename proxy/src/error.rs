@@ -9,7 +9,7 @@ use tollgate_record::Name;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
-    #[error("cannot listen on {addr}: {source}")]
+    #[error("cannot listen on {addr}; is another process there? see spec.listen")]
     Listen {
         /// The address.
         addr: SocketAddr,
@@ -25,7 +25,7 @@ pub enum Error {
         reason: String,
     },
     /// Certificate and key make no TLS listener.
-    #[error("cannot serve TLS with these certificates: {source}")]
+    #[error("cannot serve TLS with these certificates")]
     Tls {
         /// What rustls says.
         source: rustls::Error,
