@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use crate::harness::call::{Api, Call};
 use crate::harness::claim::{Claim, claims_of};
-use crate::harness::ledger::Row;
+use crate::harness::ledger::{Row, priced};
 use crate::harness::money::Decimal;
 use crate::harness::raw;
 use crate::harness::sdk::Language;
+use crate::harness::usage::Tokens;
 use crate::harness::world::World;
 
 pub(crate) fn claims() -> Vec<Claim> {
@@ -23,7 +24,8 @@ pub(crate) fn claims() -> Vec<Claim> {
         let name = format!("{}_raises_for_an_error_inside_a_stream", language.name());
         all.push(Claim::new(name, move |world| error_inside(world, language)));
     }
-    all.extend(claims_of![a_buffered_answer_that_breaks_off_is_no_success, a_client_that_leaves_before_the_answer_has_a_row]);
+    all.extend(claims_of![a_buffered_answer_that_breaks_off_is_no_success, a_client_that_leaves_before_a_stream_begins_has_an_estimated_row,
+        a_client_that_leaves_before_a_buffered_answer_pays_what_it_cost]);
     all
 }
 
@@ -89,15 +91,29 @@ async fn a_buffered_answer_that_breaks_off_is_no_success(world: Arc<World>) {
     }
 }
 
-async fn a_client_that_leaves_before_the_answer_has_a_row(world: Arc<World>) {
-    for stream in [false, true] {
-        let session = world.session();
-        let call = Call::new(Api::Messages).streamed_if(stream).simulate(format!("delay_ms=60000; id={session}"));
-        let client = reqwest::Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
-        let sent = raw::request(&client, &call, &world.through(Api::Messages, &session).await).send().await;
-        assert!(sent.is_err(), "it gave up");
-        let row = world.one_row_soon(&session).await;
-        assert_eq!(row.text("outcome"), Some("client_aborted"), "{}", row.0);
-        estimated(&row);
+/// Gives up on a call after 300 ms, before any of its answer is there, and returns its row.
+async fn given_up(world: &World, call: &Call) -> Row {
+    let session = world.session();
+    let client = reqwest::Client::builder().timeout(Duration::from_millis(300)).build().unwrap();
+    let sent = raw::request(&client, call, &world.through(call.api, &session).await).send().await;
+    assert!(sent.is_err(), "it gave up");
+    let row = world.one_row_soon(&session).await;
+    assert_eq!(row.text("outcome"), Some("client_aborted"), "{}", row.0);
+    row
+}
+
+async fn a_client_that_leaves_before_a_stream_begins_has_an_estimated_row(world: Arc<World>) {
+    for api in [Api::Chat, Api::Messages] {
+        estimated(&given_up(&world, &Call::new(api).streamed().simulate("delay_ms=60000")).await);
+    }
+}
+
+/// A provider finishes an answer that it does not stream, and bills all of it: the gateway waits for what it says.
+async fn a_client_that_leaves_before_a_buffered_answer_pays_what_it_cost(world: Arc<World>) {
+    for api in [Api::Chat, Api::Messages] {
+        let call = Call::new(api).simulate("delay_ms=1500; input=1000; output=77");
+        let row = given_up(&world, &call).await;
+        assert_eq!((row.text("usage_source"), row.int("input_tokens"), row.int("output_tokens")), (Some("reported"), Some(1000), Some(77)));
+        priced(&row, &call, &Tokens { input: Some(1000), output: Some(77), ..Tokens::default() });
     }
 }
