@@ -17,11 +17,17 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
         bail!("{} is binary: redirect it, as in `> rows.{}`", format.name(), format.name());
     }
     if let Some(url) = &source.url {
-        let token = source.token.as_deref().context("--url needs --token, or TOLLGATE_ADMIN_TOKEN")?;
+        let token = source
+            .token
+            .as_deref()
+            .context("--url needs --token, or TOLLGATE_ADMIN_TOKEN")?;
         return ask(url, token, statement, format).await;
     }
     if !source.data.is_dir() {
-        bail!("there is no data directory {}; name one with --data, or a gateway with --url", source.data.display());
+        bail!(
+            "there is no data directory {}; name one with --data, or a gateway with --url",
+            source.data.display()
+        );
     }
     let table = match &source.table {
         Some(location) => table_url(location)?,
@@ -30,8 +36,12 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
     match Offline::open(&source.data, &table).await {
         Ok(offline) => embedded(offline, statement, format).await,
         Err(Error::InUse { .. }) => {
-            let addresses = Addresses::read(&source.data)
-                .with_context(|| format!("a process has {} open that is not a running gateway, or is still starting", source.data.display()))?;
+            let addresses = Addresses::read(&source.data).with_context(|| {
+                format!(
+                    "a process has {} open that is not a running gateway, or is still starting",
+                    source.data.display()
+                )
+            })?;
             let token = match &source.token {
                 Some(token) => token.clone(),
                 None => read_token(&source.data)?.with_context(|| format!("there is no {}", token_file(&source.data).display()))?,
@@ -44,11 +54,21 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
 
 async fn embedded(offline: Offline, statement: &str, format: Format) -> anyhow::Result<()> {
     let engine = Engine::new(Arc::new(offline), Limits::default())?;
-    let mut bytes = engine.query(Query::new(statement)).await?.encode(format)?;
+    let mut bytes = engine.query(Query::new(statement)).await.map_err(explain)?.encode(format)?;
     while let Some(chunk) = bytes.next().await {
-        write(&chunk?)?;
+        write(&chunk.map_err(explain)?)?;
     }
     Ok(())
+}
+
+/// An error of the engine with what it says beside its message.
+fn explain(error: tollgate_query_api::Error) -> anyhow::Error {
+    let hint = error.hint().map(|hint| format!("\n{hint}")).unwrap_or_default();
+    let place = error
+        .position()
+        .map(|at| format!(" (line {}, column {})", at.line, at.column))
+        .unwrap_or_default();
+    anyhow::anyhow!("{error}{place}{hint}")
 }
 
 async fn ask(url: &str, token: &str, statement: &str, format: Format) -> anyhow::Result<()> {
@@ -65,11 +85,20 @@ async fn ask(url: &str, token: &str, statement: &str, format: Format) -> anyhow:
     if !status.is_success() {
         let text = answer.text().await.unwrap_or_default();
         let error: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let part = |name: &str| error.get("error").and_then(|error| error.get(name)).and_then(serde_json::Value::as_str);
+        let part = |name: &str| {
+            error
+                .get("error")
+                .and_then(|error| error.get(name))
+                .and_then(serde_json::Value::as_str)
+        };
         let hint = part("hint").map(|hint| format!("\n{hint}")).unwrap_or_default();
         bail!("{url} answered {status}: {}{hint}", part("message").unwrap_or(&text));
     }
-    while let Some(chunk) = answer.chunk().await.context("the answer broke off: what was printed is not all of it")? {
+    while let Some(chunk) = answer
+        .chunk()
+        .await
+        .context("the answer broke off: what was printed is not all of it")?
+    {
         write(&chunk)?;
     }
     Ok(())

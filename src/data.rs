@@ -31,7 +31,10 @@ pub(crate) fn token_file(data: &Path) -> PathBuf {
 /// The admin token: that of the environment, else that of the file, which is made if it is missing.
 pub(crate) fn admin_token(data: &Path) -> anyhow::Result<String> {
     if let Ok(token) = std::env::var(TOKEN_VARIABLE) {
-        anyhow::ensure!(token.len() >= TOKEN_BYTES, "{TOKEN_VARIABLE} has fewer than {TOKEN_BYTES} characters; make it longer");
+        anyhow::ensure!(
+            token.len() >= TOKEN_BYTES,
+            "{TOKEN_VARIABLE} has fewer than {TOKEN_BYTES} characters; make it longer"
+        );
         return Ok(token);
     }
     let path = token_file(data);

@@ -48,7 +48,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("request").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("request")
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(command);
     // Everything that matters has ended; blocking tasks that have not (a file being looked at) are let go.
     runtime.shutdown_background();
@@ -60,5 +63,9 @@ fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},deltalake_core=warn,buoyant_kernel=off")));
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
 }

@@ -4,12 +4,17 @@ use anyhow::Context;
 use tollgate_record::PriceList;
 use tollgate_usage_store::PriceBook;
 
-const SHIPPED: [&str; 2] =
-    [include_str!("../usage-store/prices/openai.yaml"), include_str!("../usage-store/prices/anthropic.yaml")];
+const SHIPPED: [&str; 2] = [
+    include_str!("../usage-store/prices/openai.yaml"),
+    include_str!("../usage-store/prices/anthropic.yaml"),
+];
 
 /// The shipped lists.
 pub(crate) fn shipped() -> anyhow::Result<Vec<PriceList>> {
-    SHIPPED.iter().map(|yaml| tollgate_controller::shipped_prices(yaml).context("a shipped price list is wrong")).collect()
+    SHIPPED
+        .iter()
+        .map(|yaml| tollgate_controller::shipped_prices(yaml).context("a shipped price list is wrong"))
+        .collect()
 }
 
 /// The operator's lists and the shipped ones.

@@ -27,7 +27,11 @@ pub(crate) async fn quickstart(data: &Path) -> anyhow::Result<()> {
         )
     } else {
         let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = tollgate_simulator::bind(tollgate_simulator::Config { listen, ..Default::default() }).await?;
+        let server = tollgate_simulator::bind(tollgate_simulator::Config {
+            listen,
+            ..Default::default()
+        })
+        .await?;
         let url = format!("http://{}", server.local_addr());
         simulator = Some(tokio::spawn(server.run(stop.clone().cancelled_owned())));
         configuration(Some((&url, "Bearer simulated")), Some((&url, "simulated")))
@@ -141,7 +145,12 @@ mod tests {
     #[test]
     fn the_instructions_fit_on_fifteen_lines() {
         let address = "127.0.0.1:8080".parse().unwrap();
-        let addresses = Addresses { http: address, https: None, controller: address, admin: address };
+        let addresses = Addresses {
+            http: address,
+            https: None,
+            controller: address,
+            admin: address,
+        };
         assert!(instructions(&addresses, Path::new("data"), "x", true).lines().count() <= 15);
     }
 }

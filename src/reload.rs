@@ -36,7 +36,11 @@ pub(crate) async fn watch(
             Some(Ok(resources)) => match apply(&resources, &shipped, &store) {
                 Ok(snapshot) => {
                     replace(snapshot);
-                    tracing::info!(providers = resources.providers.len(), keys = resources.keys.len(), "the changed configuration was taken over");
+                    tracing::info!(
+                        providers = resources.providers.len(),
+                        keys = resources.keys.len(),
+                        "the changed configuration was taken over"
+                    );
                     if crate::wiring::needs_restart(&running, &resources.gateway) {
                         tracing::warn!("kind Gateway was changed too: its listeners, limits and ledger change with the next start");
                     }

@@ -49,16 +49,31 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     let stop = CancellationToken::new();
     let sql = tollgate_query_api::router(Arc::clone(&engine), Token::new(&token));
     let side_servers = CancellationToken::new();
-    let controller = tokio::spawn(axum::serve(controller, sql).with_graceful_shutdown(side_servers.clone().cancelled_owned()).into_future());
+    let controller = tokio::spawn(
+        axum::serve(controller, sql)
+            .with_graceful_shutdown(side_servers.clone().cancelled_owned())
+            .into_future(),
+    );
     let health = crate::admin::router(Arc::clone(&store));
-    let admin = tokio::spawn(axum::serve(admin, health).with_graceful_shutdown(side_servers.clone().cancelled_owned()).into_future());
+    let admin = tokio::spawn(
+        axum::serve(admin, health)
+            .with_graceful_shutdown(side_servers.clone().cancelled_owned())
+            .into_future(),
+    );
     let reload = {
         let watch = Watch::new(config, Box::new(environment), &resources);
         let replace = {
             let proxy = proxy.handle();
             move |snapshot| proxy.replace(snapshot)
         };
-        tokio::spawn(crate::reload::watch(watch, gateway.clone(), shipped, Arc::clone(&store), replace, stop.clone()))
+        tokio::spawn(crate::reload::watch(
+            watch,
+            gateway.clone(),
+            shipped,
+            Arc::clone(&store),
+            replace,
+            stop.clone(),
+        ))
     };
     let signals = tokio::spawn({
         let stop = stop.clone();
@@ -88,7 +103,10 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     Addresses::withdraw(data);
     drop(engine);
     match Arc::try_unwrap(store) {
-        Ok(store) => store.close().await.context("the last flush failed; its rows are in the log and will be there after the next start")?,
+        Ok(store) => store
+            .close()
+            .await
+            .context("the last flush failed; its rows are in the log and will be there after the next start")?,
         Err(_) => anyhow::bail!("a part of the gateway still held the ledger when it stopped; rows are in the log"),
     }
     tracing::info!("the gateway stopped");
@@ -96,7 +114,9 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
 }
 
 async fn listen(address: std::net::SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for {what}; change spec.listen.{what}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address} for {what}; change spec.listen.{what}"))
 }
 
 /// Waits for SIGINT or SIGTERM.

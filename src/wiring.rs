@@ -17,9 +17,17 @@ use tollgate_usage_store as store;
 
 /// Providers and keys for the request path.
 pub(crate) fn snapshot(resources: &Resources) -> anyhow::Result<proxy::Snapshot> {
-    let providers = resources.providers.iter().map(|declared| provider(declared, &resources.templates)).collect::<Result<Vec<_>, _>>()?;
+    let providers = resources
+        .providers
+        .iter()
+        .map(|declared| provider(declared, &resources.templates))
+        .collect::<Result<Vec<_>, _>>()?;
     let keys = resources.keys.iter().map(key).collect();
-    Ok(proxy::Snapshot::new(providers, keys, resources.gateway.default_provider.as_ref())?)
+    Ok(proxy::Snapshot::new(
+        providers,
+        keys,
+        resources.gateway.default_provider.as_ref(),
+    )?)
 }
 
 /// Listeners and limits of the request path.
@@ -136,7 +144,10 @@ fn access(declared: &LlmProvider) -> proxy::Access {
             .access
             .exceptions
             .iter()
-            .map(|exception| proxy::Exception { path: exception.path.clone(), methods: exception.methods.clone() })
+            .map(|exception| proxy::Exception {
+                path: exception.path.clone(),
+                methods: exception.methods.clone(),
+            })
             .collect(),
     }
 }
@@ -149,10 +160,16 @@ fn codec_of(template: &LlmProviderTemplate) -> anyhow::Result<codec::Codec> {
     let built_in = match &template.dialect {
         Dialect::Codec(template::Codec::OpenAi) => codec::Codec::openai(),
         Dialect::Codec(template::Codec::Anthropic) => codec::Codec::anthropic(),
-        Dialect::Described { fields: described, resources } => {
+        Dialect::Described {
+            fields: described,
+            resources,
+        } => {
             let resources = resources
                 .iter()
-                .map(|resource| codec::Resource { path: resource.resource.clone(), fields: fields(&resource.fields) })
+                .map(|resource| codec::Resource {
+                    path: resource.resource.clone(),
+                    fields: fields(&resource.fields),
+                })
                 .collect();
             let abort = abort.unwrap_or(codec::AbortRule::Drain);
             let template = codec::Template::new(template.name.clone(), fields(described), resources, abort)
@@ -196,12 +213,20 @@ fn key(declared: &ApiKey) -> proxy::Key {
         tags: declared.tags.clone(),
         disabled: declared.disabled,
         expires: declared.expires,
-        callers_may: proxy::CallersMay { user: may.user, agent: may.agent, session: may.session, tags: may.tags },
+        callers_may: proxy::CallersMay {
+            user: may.user,
+            agent: may.agent,
+            session: may.session,
+            tags: may.tags,
+        },
     }
 }
 
 /// Whether a change needs a restart: listeners, limits and the ledger are set up once.
 pub(crate) fn needs_restart(old: &gateway::Gateway, new: &gateway::Gateway) -> bool {
-    let without_default = |gateway: &gateway::Gateway| gateway::Gateway { default_provider: None, ..gateway.clone() };
+    let without_default = |gateway: &gateway::Gateway| gateway::Gateway {
+        default_provider: None,
+        ..gateway.clone()
+    };
     without_default(old) != without_default(new)
 }
