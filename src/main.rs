@@ -47,11 +47,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// With one thread for the request path there is nothing to share between threads, and the scheduler that shares nothing costs less.
 fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("request")
-        .enable_all()
-        .build()?;
+    let alone = std::env::var("TOKIO_WORKER_THREADS").is_ok_and(|threads| threads.trim() == "1");
+    let mut builder = if alone {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = builder.thread_name("request").enable_all().build()?;
     let outcome = runtime.block_on(command);
     // Everything that matters has ended; blocking tasks that have not (a file being looked at) are let go.
     runtime.shutdown_background();

@@ -12,15 +12,16 @@ use crate::Error;
 use crate::batch::usage_batch;
 use crate::wal::lock;
 
-/// Rows of a chunk: few enough that making its columns is a matter of milliseconds.
-pub(crate) const CHUNK_ROWS: usize = 4096;
+/// Rows of a chunk: few enough that making its columns takes about a millisecond of a core that may be the only one, and that their
+/// memory is used again instead of being asked of the system.
+pub(crate) const CHUNK_ROWS: usize = 512;
 
 /// Rows that do not change any more.
 pub(crate) struct Chunk {
     last_seq: Seq,
     rows: usize,
     /// The rows until their columns are made.
-    records: Mutex<Vec<Record>>,
+    records: Mutex<Vec<Box<Record>>>,
     batch: OnceLock<RecordBatch>,
 }
 
@@ -28,13 +29,13 @@ pub(crate) struct Chunk {
 #[derive(Default)]
 pub(crate) struct Hot {
     sealed: Vec<Arc<Chunk>>,
-    growing: Vec<Record>,
+    growing: Vec<Box<Record>>,
 }
 
 // === impl Chunk ===
 
 impl Chunk {
-    fn new(records: Vec<Record>) -> Self {
+    fn new(records: Vec<Box<Record>>) -> Self {
         let last_seq = records.last().map_or(Seq::ZERO, |record| record.seq);
         Self {
             last_seq,
@@ -68,7 +69,7 @@ impl Chunk {
 
 impl Hot {
     /// Adds rows; their places follow those before. Returns a chunk that became full, whose columns can be made elsewhere.
-    pub(crate) fn push(&mut self, rows: Vec<Record>) -> Option<Arc<Chunk>> {
+    pub(crate) fn push(&mut self, rows: Vec<Box<Record>>) -> Option<Arc<Chunk>> {
         if self.growing.is_empty() {
             self.growing = rows;
         } else {

@@ -6,6 +6,9 @@
 //!
 //! It serves no protocol and compiles no query: that is `query-api`.
 
+// Records are large and wander from list to list; boxed, they are not copied when a list grows.
+#![allow(clippy::vec_box)]
+
 mod batch;
 mod error;
 mod history;

@@ -18,7 +18,7 @@ const BYTES_PER_TOKEN: u64 = 4;
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
     /// Settled rows that the table lacks, in the order of their places.
-    pub(crate) rows: Vec<Record>,
+    pub(crate) rows: Vec<Box<Record>>,
     /// Calls that were admitted and never ended, by time.
     pub(crate) open: Vec<Intent>,
     /// The last place in the log; 0 if it has none.
@@ -66,7 +66,7 @@ impl Recovered {
                         record.seq = entry.seq;
                         recovered.last_seq = recovered.last_seq.max(entry.seq);
                         if record.seq > committed(&record.instance) {
-                            recovered.rows.push(record);
+                            recovered.rows.push(Box::new(record));
                         }
                     }
                 }

@@ -375,7 +375,7 @@ async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBoo
                 let mut record = interrupted(&owner, intent, prices);
                 last = last.next();
                 record.seq = last;
-                recovered.rows.push(record);
+                recovered.rows.push(Box::new(record));
             }
         }
         if !recovered.rows.is_empty() {

@@ -283,6 +283,9 @@ fn is_informational(path: &str) -> bool {
         "completion_tokens_details.accepted_prediction_tokens"
             | "completion_tokens_details.rejected_prediction_tokens"
             | "prompt_tokens_details.text_tokens"
+            // Images in a prompt are billed as its other tokens are (OpenAI's guide to images and vision: converted to tokens at the model's rate).
+            | "prompt_tokens_details.image_tokens"
+            | "input_tokens_details.image_tokens"
             | "input_tokens_details.text_tokens"
             | "completion_tokens_details.text_tokens"
             | "output_tokens_details.text_tokens"

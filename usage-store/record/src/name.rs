@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Model names arrive in request bodies of strangers, and all of them end in a durable row: this type is where that text is bounded.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Arc<str>", into = "Arc<str>")]
-pub struct Name(Arc<str>);
+#[serde(transparent)]
+pub struct Name(#[serde(deserialize_with = "checked")] Arc<str>);
 
 /// Why a text is no [`Name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +69,13 @@ impl TryFrom<Arc<str>> for Name {
     fn try_from(text: Arc<str>) -> Result<Self, NameError> {
         Self::check(&text).map(|()| Self(text))
     }
+}
+
+/// Reads a text that must be a name.
+fn checked<'de, D: serde::Deserializer<'de>>(source: D) -> Result<Arc<str>, D::Error> {
+    let text = Arc::<str>::deserialize(source)?;
+    Name::check(&text).map_err(serde::de::Error::custom)?;
+    Ok(text)
 }
 
 impl From<Name> for Arc<str> {

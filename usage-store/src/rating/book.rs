@@ -19,8 +19,17 @@ struct List {
     version: Name,
     /// Places in `source.prices`, by exact model name.
     exact: HashMap<Name, Vec<usize>>,
-    /// Globs with the places of their prices, most plain characters first.
-    globs: Vec<(GlobMatcher, Vec<usize>)>,
+    /// Globs, most plain characters first.
+    globs: Vec<Glob>,
+}
+
+#[derive(Debug)]
+struct Glob {
+    /// What stands before the first `*` or `?`: most models are told apart by it, and no pattern is run for them.
+    stem: Box<str>,
+    matcher: GlobMatcher,
+    /// Places of its prices in the list.
+    places: Vec<usize>,
 }
 
 /// Whose price is asked for.
@@ -99,7 +108,7 @@ impl List {
         });
         let globs = globs
             .into_iter()
-            .filter_map(|(model, places)| Some((matcher(model.as_str())?, places)))
+            .filter_map(|(model, places)| Glob::new(model.as_str(), places))
             .collect();
         let version = version(&source);
         Self {
@@ -112,16 +121,29 @@ impl List {
 
     fn find(&self, model: &str, at: Timestamp) -> Option<Prices<'_>> {
         let exact = self.exact.get(model);
-        let globs = self
-            .globs
-            .iter()
-            .filter(|(glob, _)| glob.is_match(model))
-            .map(|(_, places)| places);
+        let globs = self.globs.iter().filter(|glob| glob.is_match(model)).map(|glob| &glob.places);
         exact
             .into_iter()
             .chain(globs)
             .map(|places| Prices { list: self, places })
             .find(|prices| prices.at(at).next().is_some())
+    }
+}
+
+// === impl Glob ===
+
+impl Glob {
+    fn new(model: &str, places: Vec<usize>) -> Option<Self> {
+        let stem = model.split(['*', '?']).next().unwrap_or_default().into();
+        Some(Self {
+            stem,
+            matcher: matcher(model)?,
+            places,
+        })
+    }
+
+    fn is_match(&self, model: &str) -> bool {
+        model.starts_with(&*self.stem) && self.matcher.is_match(model)
     }
 }
 

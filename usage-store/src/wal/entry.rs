@@ -14,6 +14,9 @@ const PREFIX_BYTES: usize = 1 + 8;
 /// The longest entry: a record is a few hundred bytes, so that a length beyond this is damage.
 const LENGTH_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes that most payloads fit into.
+const PAYLOAD_BYTES: usize = 640;
+
 /// What an entry says. Durable: a number is never given another meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -43,9 +46,9 @@ pub(crate) enum Parsed<'a> {
 }
 
 /// Writes a value as a payload.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Box<[u8]> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     // Postcard refuses only values of unknown length, which no record has.
-    postcard::to_stdvec(value).expect("records have known lengths").into()
+    postcard::to_extend(value, Vec::with_capacity(PAYLOAD_BYTES)).expect("records have known lengths")
 }
 
 /// Reads a payload.

@@ -33,12 +33,12 @@ pub enum Durability {
 /// An entry on its way into the log.
 pub(crate) enum Append {
     Opened { call_id: CallId, payload: Arc<[u8]> },
-    Settled { record: Box<Record>, payload: Box<[u8]> },
+    Settled { record: Box<Record>, payload: Vec<u8> },
 }
 
 type Done = oneshot::Sender<Result<(), Unavailable>>;
 /// Takes the rows of a commit, in order, before their writers are told.
-type Sink = Box<dyn Fn(Vec<Record>) + Send + Sync>;
+type Sink = Box<dyn Fn(Vec<Box<Record>>) + Send + Sync>;
 
 pub(crate) struct Log {
     queue: Mutex<Queue>,
@@ -201,7 +201,7 @@ impl Log {
                     record.seq = seq;
                     entry::put(&mut buffer, Kind::Settled, seq, &payload);
                     settled.push(record.call_id);
-                    rows.push(*record);
+                    rows.push(record);
                 }
             }
             writers.push(done);

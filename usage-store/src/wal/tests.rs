@@ -18,7 +18,7 @@ fn start(folder: &TempDir, number: u64, last: Seq, durability: Durability) -> (A
     let places = Arc::new(Mutex::new(Vec::new()));
     let sink = {
         let places = Arc::clone(&places);
-        Box::new(move |rows: Vec<tollgate_record::Record>| places.lock().unwrap().extend(rows.iter().map(|row| row.seq.get())))
+        Box::new(move |rows: Vec<Box<tollgate_record::Record>>| places.lock().unwrap().extend(rows.iter().map(|row| row.seq.get())))
     };
     let runtime = tokio::runtime::Handle::current();
     let log = Log::start(
