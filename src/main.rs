@@ -24,6 +24,9 @@ use crate::cli::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Threads for what takes milliseconds: counting tokens, making columns. More of them would only take memory from each other.
+const BLOCKING_THREADS_MAX: usize = 16;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let serves = matches!(cli.command, Command::Serve(_) | Command::Quickstart(_));
@@ -55,7 +58,11 @@ fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> 
     } else {
         tokio::runtime::Builder::new_multi_thread()
     };
-    let runtime = builder.thread_name("request").enable_all().build()?;
+    let runtime = builder
+        .thread_name("request")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(command);
     // Everything that matters has ended; blocking tasks that have not (a file being looked at) are let go.
     runtime.shutdown_background();

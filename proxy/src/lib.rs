@@ -22,6 +22,7 @@ mod error;
 mod fault;
 mod forwarded;
 mod gateway;
+mod gathered;
 mod headers;
 mod identified;
 mod identity;

@@ -24,6 +24,7 @@ use crate::abandon;
 use crate::book::{self, Metering, Settled};
 use crate::fault::{Broken, Code, Fault};
 use crate::gateway::Shared;
+use crate::gathered::{GATHERED_BYTES_MAX, Gathered};
 use crate::presence::Presence;
 
 /// Largest JSON answer that is held until it is settled, so that its cost can stand in a header; 1 MiB.
@@ -35,6 +36,7 @@ pub(crate) struct Live {
     state: State,
     /// Bytes that were read already and go first.
     held: Bytes,
+    gathered: Gathered,
     gateway: Arc<Shared>,
     call_id: tollgate_record::CallId,
     /// Whether bytes are taken out, so that the upstream's length says nothing.
@@ -183,6 +185,7 @@ impl Live {
             call_id: metering.book.call_id,
             state: State::Flowing(metering),
             held: Bytes::new(),
+            gathered: Gathered::default(),
             edits,
         })
     }
@@ -258,11 +261,21 @@ impl Live {
                         metering.book.offered(held.len());
                         return Poll::Ready(Some(Ok(Frame::data(held))));
                     }
-                    let next = ready!(self.upstream.poll_next(cx));
-                    if let Some(bytes) = self.metered(next) {
-                        return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                    if self.gathered.bytes() >= GATHERED_BYTES_MAX {
+                        return self.gathered.poll();
+                    }
+                    match self.upstream.poll_next(cx) {
+                        Poll::Ready(next) => {
+                            if let Some(bytes) = self.metered(next) {
+                                self.gathered.add(bytes);
+                            }
+                        }
+                        Poll::Pending if self.gathered.waits(cx) => return Poll::Pending,
+                        Poll::Pending => return self.gathered.poll(),
                     }
                 }
+                // What came before the terminal event need not wait for the ledger.
+                State::Closing(..) if self.gathered.bytes() > 0 => return self.gathered.poll(),
                 State::Closing(settling, _) => {
                     let settled = ready!(settling.as_mut().poll(cx));
                     if let Some(item) = self.closed(settled) {
@@ -369,7 +382,8 @@ impl Live {
         match &self.state {
             State::Flowing(_) if !self.edits => {
                 let left = self.upstream.body.size_hint().exact();
-                left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + self.held.len() as u64))
+                let here = (self.held.len() + self.gathered.bytes()) as u64;
+                left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + here))
             }
             _ => SizeHint::default(),
         }
