@@ -141,7 +141,8 @@ impl LlmProvider {
             name,
             template: template?,
             context: context?,
-            upstream: upstream?,
+            // What is wrong with it was reported, so this provider is never served; what is right of it is held against the other documents.
+            upstream: upstream.unwrap_or_else(Upstream::unread),
             region,
             access,
             timeouts,
@@ -188,6 +189,15 @@ pub(crate) fn overlap(left: &str, right: &str) -> bool {
 // === impl Upstream ===
 
 impl Upstream {
+    /// Stands for one that could not be read.
+    fn unread() -> Self {
+        Self {
+            url: Url::parse("http://unread.invalid").expect("a constant that is a URL"),
+            auth: Auth::None,
+            ca: None,
+        }
+    }
+
     fn read(mut fields: Fields<'_>) -> Option<Self> {
         let url = fields.required("url").and_then(|value| upstream_url(&value));
         let auth = match fields.take("auth") {
