@@ -26,12 +26,16 @@ pub(crate) async fn quickstart(data: &Path) -> anyhow::Result<()> {
             anthropic.then_some(("https://api.anthropic.com", "${env:ANTHROPIC_API_KEY}")),
         )
     } else {
-        let listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = tollgate_simulator::bind(tollgate_simulator::Config {
-            listen,
-            ..Default::default()
-        })
-        .await?;
+        // At its usual address, so that the written configuration works with `tollgate simulate` too; at any, if that is taken.
+        let usual = tollgate_simulator::Config::default();
+        let any = tollgate_simulator::Config {
+            listen: ([127, 0, 0, 1], 0).into(),
+            ..usual.clone()
+        };
+        let server = match tollgate_simulator::bind(usual).await {
+            Ok(server) => server,
+            Err(_) => tollgate_simulator::bind(any).await?,
+        };
         let url = format!("http://{}", server.local_addr());
         simulator = Some(tokio::spawn(server.run(stop.clone().cancelled_owned())));
         configuration(Some((&url, "Bearer simulated")), Some((&url, "simulated")))

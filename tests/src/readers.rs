@@ -17,7 +17,7 @@ const SUMS: &str = "SELECT count(*) AS calls, count(DISTINCT call_id) AS ids, su
 
 /// Runs tests/clients/readers.py.
 async fn read(world: &World, arguments: &[&str]) -> Value {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/clients/readers.py");
+    let script = crate::harness::here("clients/readers.py");
     let mut command = tokio::process::Command::new(&world.stage().await.counterparts.python);
     let output = command.arg(script).args(arguments).kill_on_drop(true).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -8,7 +8,7 @@ use arrow::array::{
     StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use tollgate_record::column::{Column, Kind, USAGE, Value};
 use tollgate_record::{Charge, Decision, Record};
@@ -137,14 +137,7 @@ fn decisions<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<Arra
         Arc::new(action.finish()),
         Arc::new(detail.finish()),
     ];
-    let fields = decision_fields();
-    let items = StructArray::try_new(fields.clone(), items, None)?;
-    Ok(Arc::new(ListArray::try_new(
-        element(fields),
-        OffsetBuffer::from_lengths(lengths),
-        Arc::new(items),
-        None,
-    )?))
+    list(decision_fields(), items, lengths)
 }
 
 fn charges<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<ArrayRef, ArrowError> {
@@ -175,7 +168,11 @@ fn charges<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<ArrayR
         Arc::new(unit_price.finish()),
         Arc::new(amount.finish()),
     ];
-    let fields = charge_fields();
+    list(charge_fields(), items, lengths)
+}
+
+/// A column of lists of structs: the fields of all items in a row, and how many items each row has.
+fn list(fields: Fields, items: Vec<ArrayRef>, lengths: Vec<usize>) -> Result<ArrayRef, ArrowError> {
     let items = StructArray::try_new(fields.clone(), items, None)?;
     Ok(Arc::new(ListArray::try_new(
         element(fields),

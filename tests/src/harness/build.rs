@@ -29,7 +29,7 @@ pub(crate) async fn gateway() -> Result<PathBuf, String> {
     let mut command = Command::new(cargo);
     command
         .args(arguments)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .current_dir(crate::harness::here(".."))
         .kill_on_drop(true);
     // What cargo tells this test about its own package: ring's build script watches some of it, and would rebuild most of the tree.
     let ours = |name: &str| {
@@ -81,10 +81,7 @@ impl Counterparts {
     /// # Errors
     /// That they are not installed, and what to do.
     pub(crate) async fn find() -> Result<Self, String> {
-        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/setup.sh"))
-            .arg("paths")
-            .output()
-            .await;
+        let output = Command::new(crate::harness::here("setup.sh")).arg("paths").output().await;
         let output = output.map_err(|error| format!("cannot run tests/setup.sh: {error}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let path = |name: &str| {

@@ -14,3 +14,10 @@ pub(crate) mod sdk;
 pub(crate) mod traffic;
 pub(crate) mod usage;
 pub(crate) mod world;
+
+/// A path below the folder of the tests, as cargo tells it while they run: one from compile time may be that of another checkout, since
+/// checkouts share a target folder.
+pub(crate) fn here(path: &str) -> String {
+    let folder = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package of a test is");
+    format!("{folder}/{path}")
+}

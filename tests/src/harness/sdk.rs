@@ -97,7 +97,7 @@ pub(crate) struct Sdk {
 impl Sdk {
     /// Starts the process; its complaints go to a log in `dir`.
     pub(crate) fn start(language: Language, counterparts: &Counterparts, dir: &Path) -> Self {
-        let clients = concat!(env!("CARGO_MANIFEST_DIR"), "/clients");
+        let clients = crate::harness::here("clients");
         let mut command = match language {
             Language::Python => Command::new(&counterparts.python),
             Language::JavaScript => Command::new(counterparts.node()),

@@ -164,13 +164,13 @@ impl Stage {
         let simulator = format!("http://{}", server.local_addr());
         tokio::spawn(server.run(std::future::pending()));
         let log = dir.path().join("aimock.log");
-        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/aimock.json");
+        let fixtures = crate::harness::here("fixtures/aimock.json");
         let mut command = counterparts.npm("llmock");
         command.args([
             "--port",
             "0",
             "--fixtures",
-            fixtures,
+            &fixtures,
             "--validate-on-load",
             "--journal-max",
             "0",
