@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use futures::StreamExt;
 use tollgate_query_api::{Engine, Format, Limits, Query};
-use tollgate_usage_store::{Error, Offline, table_url};
+use tollgate_usage_store::{Error, Location, Offline};
 
 use crate::cli::Source;
 use crate::data::{Addresses, read_token, token_file};
@@ -30,8 +30,8 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
         );
     }
     let table = match &source.table {
-        Some(location) => table_url(location)?,
-        None => table_url(&format!("file:{}", source.data.join("usage").display()))?,
+        Some(location) => Location::parse(location)?,
+        None => Location::parse(&format!("file:{}", source.data.join("usage").display()))?,
     };
     match Offline::open(&source.data, &table).await {
         Ok(offline) => embedded(offline, statement, format).await,

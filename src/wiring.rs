@@ -65,7 +65,7 @@ pub(crate) fn ledger(gateway: &controller::Gateway, data: &Path) -> anyhow::Resu
     let declared = &gateway.ledger;
     let mut config = store::Config::new(data, gateway.name.clone())?;
     if let Some(table) = &declared.table {
-        config.table = store::table_url(&format!("file:{}", table.display()))?;
+        config.table = store::Location::parse(&format!("file:{}", table.display()))?;
     }
     config.durability = match declared.durability {
         Durability::Process => store::Durability::Process,

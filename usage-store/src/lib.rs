@@ -14,6 +14,7 @@ mod error;
 mod history;
 mod hot;
 mod ledger;
+mod location;
 pub mod rating;
 mod recovery;
 pub mod reference;
@@ -27,9 +28,9 @@ mod wal;
 
 pub use batch::usage_batch;
 pub use error::Error;
+pub use location::Location;
 pub use rating::PriceBook;
 pub use schema::usage_schema;
 pub use store::{Config, Store};
-pub use table::table_url;
 pub use tables::{Named, Offline, Tables, VIEWS};
 pub use wal::Durability;

@@ -20,12 +20,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tollgate_record::{Ledger, Name, Seq};
-use url::Url;
 
 use crate::Error;
 use crate::history::History;
 use crate::hot::Hot;
 use crate::ledger::{Handle, Recorder};
+use crate::location::Location;
 use crate::rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
 use crate::table::Table;
@@ -37,8 +37,8 @@ use crate::wal::{Durability, Log, lock};
 pub struct Config {
     /// The data directory.
     pub data: PathBuf,
-    /// Where the table lies; see [`crate::table_url`].
-    pub table: Url,
+    /// Where the table lies.
+    pub table: Location,
     /// Name of this gateway in its rows.
     pub instance: Name,
     /// When a row counts as written.
@@ -88,7 +88,7 @@ impl Config {
     /// [`Error::Location`] if the directory cannot be named as a URL.
     pub fn new(data: impl Into<PathBuf>, instance: Name) -> Result<Self, Error> {
         let data = data.into();
-        let table = crate::table_url(&format!("file:{}", data.join("usage").display()))?;
+        let table = Location::parse(&format!("file:{}", data.join("usage").display()))?;
         Ok(Self {
             data,
             table,

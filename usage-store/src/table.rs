@@ -5,7 +5,6 @@
 //! 2. So after a crash or a lost answer, the transaction's version says which rows are in the table, and no row is appended twice.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -20,9 +19,9 @@ use deltalake_core::parquet::basic::{Compression, ZstdLevel};
 use deltalake_core::parquet::file::properties::WriterProperties;
 use deltalake_core::{DeltaTable, DeltaTableError};
 use tollgate_record::{Name, Seq};
-use url::Url;
 
 use crate::Error;
+use crate::location::Location;
 use crate::schema::{PARTITION, usage_schema};
 
 /// The table as of one version; cloning is cheap.
@@ -36,11 +35,11 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::Location`] if the location is none, [`Error::Schema`] if another table is there, [`Error::Table`] if the store refuses.
-    pub(crate) async fn open(location: &Url) -> Result<Self, Error> {
-        if let Ok(path) = location.to_file_path() {
+    pub(crate) async fn open(location: &Location) -> Result<Self, Error> {
+        if let Ok(path) = location.url().to_file_path() {
             std::fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
         }
-        let mut delta = DeltaTable::try_from_url(location.clone()).await?;
+        let mut delta = load(location).await?;
         if delta.version().is_none() {
             let schema: StructType = usage_schema().as_ref().try_into_kernel()?;
             let created = delta
@@ -53,7 +52,7 @@ impl Table {
             delta = match created {
                 Ok(table) => table,
                 // Another gateway was first.
-                Err(DeltaTableError::VersionAlreadyExists(_)) => DeltaTable::try_from_url(location.clone()).await?,
+                Err(DeltaTableError::VersionAlreadyExists(_)) => load(location).await?,
                 Err(error) => return Err(error.into()),
             };
         }
@@ -66,13 +65,13 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::open`].
-    pub(crate) async fn open_existing(location: &Url) -> Result<Option<Self>, Error> {
-        if let Ok(path) = location.to_file_path()
+    pub(crate) async fn open_existing(location: &Location) -> Result<Option<Self>, Error> {
+        if let Ok(path) = location.url().to_file_path()
             && !path.exists()
         {
             return Ok(None);
         }
-        let delta = DeltaTable::try_from_url(location.clone()).await?;
+        let delta = load(location).await?;
         if delta.version().is_none() {
             return Ok(None);
         }
@@ -81,7 +80,7 @@ impl Table {
         Ok(Some(table))
     }
 
-    fn check_schema(&self, location: &Url) -> Result<(), Error> {
+    fn check_schema(&self, location: &Location) -> Result<(), Error> {
         let expected: StructType = usage_schema().as_ref().try_into_kernel()?;
         let found = self.delta.snapshot()?.schema();
         let types = |schema: &StructType| -> HashMap<String, String> {
@@ -101,7 +100,7 @@ impl Table {
         }
         let reason = format!("missing or of another type: {}", missing.join(", "));
         Err(Error::Schema {
-            url: location.to_string(),
+            url: location.url().to_string(),
             reason,
         })
     }
@@ -175,19 +174,11 @@ impl Table {
     }
 }
 
-/// The URL of a configured location: `file:PATH`, relative or absolute.
-///
-/// # Errors
-/// [`Error::Location`] if the scheme is another or the path cannot be made absolute.
-pub fn table_url(location: &str) -> Result<Url, Error> {
-    let refuse = |reason: &str| Error::Location {
-        location: location.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let path = location
-        .strip_prefix("file:")
-        .ok_or_else(|| refuse("this version keeps tables in files; write file:PATH"))?;
-    let path = path.strip_prefix("//").unwrap_or(path);
-    let path = std::path::absolute(Path::new(path)).map_err(|error| refuse(&error.to_string()))?;
-    Url::from_directory_path(&path).map_err(|()| refuse("the path cannot be written as a URL"))
+/// Loads the table's newest version; it has none if there is no table.
+async fn load(location: &Location) -> Result<DeltaTable, Error> {
+    let mut table = location.table()?;
+    match table.load().await {
+        Ok(()) | Err(DeltaTableError::NotATable(_)) => Ok(table),
+        Err(error) => Err(error.into()),
+    }
 }

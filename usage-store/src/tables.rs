@@ -10,11 +10,11 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::prelude::{cast, ident};
 use tollgate_record::BoxFuture;
-use url::Url;
 
 use crate::Error;
 use crate::history::History;
 use crate::hot::{Chunk, Hot};
+use crate::location::Location;
 use crate::recovery::Recovered;
 use crate::schema::usage_schema;
 use crate::store::{Shared, lock_directory};
@@ -102,7 +102,7 @@ impl Offline {
     ///
     /// # Errors
     /// [`Error::InUse`] if a gateway runs on it, [`Error::Damaged`] if its log is damaged, and what the file system or the table say.
-    pub async fn open(data: impl Into<PathBuf>, table: &Url) -> Result<Self, Error> {
+    pub async fn open(data: impl Into<PathBuf>, table: &Location) -> Result<Self, Error> {
         let data = data.into();
         let lock_file = lock_directory(&data)?;
         let table = Table::open_existing(table).await?;
