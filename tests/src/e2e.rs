@@ -22,9 +22,6 @@ use libtest_mimic::{Arguments, Trial};
 use harness::claim::Claim;
 use harness::world::World;
 
-/// The longest that one test may take.
-const TEST_TIMEOUT: Duration = Duration::from_secs(120);
-
 /// Tests that run at once: they wait more than they compute.
 const TESTS_AT_ONCE: usize = 8;
 
@@ -55,6 +52,7 @@ behaviours!(
     sql,
     streams,
     token_classes,
+    torture,
     wire
 );
 
@@ -77,9 +75,9 @@ fn main() -> ExitCode {
         let (world, handle) = (world.clone(), runtime.handle().clone());
         Trial::test(claim.name, move || {
             handle.block_on(async {
-                match tokio::time::timeout(TEST_TIMEOUT, (claim.run)(world)).await {
+                match tokio::time::timeout(claim.limit, (claim.run)(world)).await {
                     Ok(()) => Ok(()),
-                    Err(_) => Err(format!("took longer than {} s", TEST_TIMEOUT.as_secs()).into()),
+                    Err(_) => Err(format!("took longer than {} s", claim.limit.as_secs()).into()),
                 }
             })
         })

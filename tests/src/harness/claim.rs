@@ -3,14 +3,20 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::world::World;
 
 type Proof = Box<dyn FnOnce(Arc<World>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
+/// The longest that a test may take, unless it says otherwise.
+const LIMIT: Duration = Duration::from_secs(120);
+
 /// One test.
 pub(crate) struct Claim {
     pub(crate) name: String,
+    /// The longest that it may take.
+    pub(crate) limit: Duration,
     pub(crate) run: Proof,
 }
 
@@ -21,8 +27,14 @@ impl Claim {
     {
         Self {
             name: name.into(),
+            limit: LIMIT,
             run: Box::new(move |world| Box::pin(run(world))),
         }
+    }
+
+    /// The same claim with a time limit of its own.
+    pub(crate) fn limited(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// The same claim, named within a module.

@@ -67,14 +67,7 @@ impl Gateway {
     pub(crate) async fn resume(&mut self) {
         let addresses = self.data().join("addresses.json");
         let _ = std::fs::remove_file(&addresses); // those of an earlier process
-        let mut command = self.command();
-        command
-            .arg("serve")
-            .arg("--config")
-            .arg(self.config())
-            .arg("--data")
-            .arg(self.data());
-        let mut process = Process::start(&mut command, &self.log());
+        let mut process = self.launch();
         let http = self.http.clone();
         let log = self.log();
         self.addresses = eventually("the gateway is ready", START, || {
@@ -96,6 +89,24 @@ impl Gateway {
             .trim()
             .to_owned();
         self.process = Some(process);
+    }
+
+    /// Starts it again over the same data, and kills it after some time, whatever it is doing then.
+    pub(crate) async fn stumble(&self, after: Duration) {
+        let mut process = self.launch();
+        tokio::time::sleep(after).await;
+        process.kill().await;
+    }
+
+    fn launch(&self) -> Process {
+        let mut command = self.command();
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.config())
+            .arg("--data")
+            .arg(self.data());
+        Process::start(&mut command, &self.log())
     }
 
     /// The binary, with the environment of this gateway and without the keys of the developer's own shell.

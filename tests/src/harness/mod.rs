@@ -4,6 +4,7 @@ pub(crate) mod build;
 pub(crate) mod call;
 pub(crate) mod claim;
 pub(crate) mod config;
+pub(crate) mod dice;
 pub(crate) mod gateway;
 pub(crate) mod ledger;
 pub(crate) mod money;
@@ -11,9 +12,11 @@ pub(crate) mod prices;
 pub(crate) mod process;
 pub(crate) mod raw;
 pub(crate) mod sdk;
+pub(crate) mod storm;
 pub(crate) mod traffic;
 pub(crate) mod usage;
 pub(crate) mod world;
+pub(crate) mod wreck;
 
 /// A path below the folder of the tests, as cargo tells it while they run: one from compile time may be that of another checkout, since
 /// checkouts share a target folder.
