@@ -75,7 +75,7 @@ async fn torture(world: Arc<World>, rounds: usize) {
         books.count(&wreck.look(&gateway.data()));
         // The next start may find another configuration, and may be killed itself while it recovers.
         config(&mut dice).write(&gateway.config());
-        while dice.from_to(1, 5) == 1 {
+        while dice.between(1, 5) == 1 {
             gateway.stumble(dice.millis(0, 400)).await;
             wreck.look(&gateway.data());
             books.count(&["recovery: the start after a kill was killed"]);
@@ -105,7 +105,7 @@ async fn storm(gateway: &mut Gateway, dice: &mut Dice) -> (Vec<Heard>, usize) {
         Aim::At(Sight::Commit),
         Aim::At(Sight::Checkpoint),
     ];
-    let (aim, wait, then) = (dice.one_of(&aims), dice.millis(20, 900), Duration::from_micros(dice.from_to(0, 3000)));
+    let (aim, wait, then) = (dice.one_of(&aims), dice.millis(20, 900), Duration::from_micros(dice.between(0, 3000)));
     let mut storm = Storm::start(gateway, CLIENTS, dice);
     tokio::time::sleep(wait).await;
     while storm.answered() < ANSWERS_MIN {
@@ -127,7 +127,7 @@ async fn storm(gateway: &mut Gateway, dice: &mut Dice) -> (Vec<Heard>, usize) {
 
 /// A ledger that is always busy with something.
 fn config(dice: &mut Dice) -> Config {
-    let (rows, interval) = (dice.from_to(30, 300), dice.from_to(30, 400));
+    let (rows, interval) = (dice.between(30, 300), dice.between(30, 400));
     let durability = dice.one_of(&["process", "process", "power"]);
     let ledger = format!("durability: {durability}, flush: {{rows: {rows}, interval: {interval}ms}}");
     Config::standard().replacing("durability: process, flush: {rows: 200, interval: 1s}", &ledger)

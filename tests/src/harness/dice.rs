@@ -38,16 +38,16 @@ impl Dice {
     }
 
     /// A number from `low` to `high`, both included.
-    pub(crate) fn from_to(&mut self, low: u64, high: u64) -> u64 {
+    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.next() % (high - low + 1)
     }
 
     pub(crate) fn millis(&mut self, low: u64, high: u64) -> Duration {
-        Duration::from_millis(self.from_to(low, high))
+        Duration::from_millis(self.between(low, high))
     }
 
     /// One of several.
     pub(crate) fn one_of<T: Copy>(&mut self, several: &[T]) -> T {
-        several[self.from_to(0, several.len() as u64 - 1) as usize]
+        several[self.between(0, several.len() as u64 - 1) as usize]
     }
 }

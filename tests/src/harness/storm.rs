@@ -168,7 +168,7 @@ async fn call(http: &reqwest::Client, url: &str, shared: &Shared, dice: &mut Dic
     let (asked, end) = match kind {
         Kind::Json => (asked, read("ok", 200, cost)),
         Kind::Fast => (
-            asked.simulate(format!("chunks={}", dice.from_to(1, 40))),
+            asked.simulate(format!("chunks={}", dice.between(1, 40))),
             read("ok", 200, cost),
         ),
         Kind::Slow => (asked.simulate("chunks=10; tps=50"), read("ok", 200, cost)),
@@ -219,7 +219,7 @@ async fn call(http: &reqwest::Client, url: &str, shared: &Shared, dice: &mut Dic
         assert_eq!(status, due, "{api:?} {kind:?} {}", heard.call_id);
     }
     if kind == Kind::LeavesStream {
-        leave(response, dice.from_to(0, 6)).await;
+        leave(response, dice.between(0, 6)).await;
         return true;
     }
     let (whole, gateway_is_there) = read_on(response, api, streams).await;
@@ -234,17 +234,17 @@ async fn call(http: &reqwest::Client, url: &str, shared: &Shared, dice: &mut Dic
 /// Token counts that the interface can report, and for all of which there is a price.
 fn usage(api: Api, dice: &mut Dice) -> Tokens {
     let mut tokens = Tokens {
-        input: Some(dice.from_to(1, 5000) as i64),
+        input: Some(dice.between(1, 5000) as i64),
         ..Tokens::default()
     };
     if api != Api::Embeddings {
-        tokens.output = Some(dice.from_to(200, 3000) as i64);
+        tokens.output = Some(dice.between(200, 3000) as i64);
     }
     if matches!(api, Api::Chat | Api::Responses | Api::Messages) {
-        tokens.cache_read = Some(dice.from_to(0, tokens.input.unwrap_or(0) as u64 - 1) as i64);
+        tokens.cache_read = Some(dice.between(0, tokens.input.unwrap_or(0) as u64 - 1) as i64);
     }
     if matches!(api, Api::Chat | Api::Responses) {
-        tokens.reasoning = Some(dice.from_to(0, 100) as i64);
+        tokens.reasoning = Some(dice.between(0, 100) as i64);
     }
     tokens
 }
