@@ -72,6 +72,7 @@ pub(crate) fn ledger(gateway: &controller::Gateway, data: &Path) -> anyhow::Resu
         Durability::Power => store::Durability::Power,
     };
     config.sync_interval = declared.sync_interval;
+    config.log_bytes_max = declared.log_bytes;
     config.flush_rows = declared.flush.rows;
     config.flush_bytes = declared.flush.bytes;
     config.flush_interval = declared.flush.interval;

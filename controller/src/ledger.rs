@@ -11,6 +11,7 @@ const FLUSH_ROWS: u64 = 262_144;
 const FLUSH_BYTES: u64 = 256 << 20;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 const SYNC_INTERVAL: Duration = Duration::from_millis(20);
+const LOG_BYTES: u64 = 4 << 30;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const QUERY_MEMORY: Memory = Memory::Percent(25);
 const QUERY_ROWS_MAX: u64 = 1_000_000;
@@ -31,6 +32,8 @@ pub struct Ledger {
     pub table: Option<PathBuf>,
     /// Longest wait of a written row for fdatasync with [`Durability::Process`].
     pub sync_interval: Duration,
+    /// Bytes of the write-ahead log from which on calls are refused; an alarm is raised at half of it.
+    pub log_bytes: u64,
 }
 
 /// What survives when.
@@ -93,6 +96,7 @@ impl Default for Ledger {
             flush: Flush::default(),
             table: None,
             sync_interval: SYNC_INTERVAL,
+            log_bytes: LOG_BYTES,
         }
     }
 }
@@ -106,6 +110,7 @@ impl Ledger {
             flush: Flush::read(fields.map("flush")),
             table: fields.take("table").and_then(|value| table(&value)),
             sync_interval: fields.duration("sync_interval", SYNC_INTERVAL, Duration::from_millis(1)..=10 * second),
+            log_bytes: fields.size("log_bytes", LOG_BYTES, (1 << 20)..=(1 << 50)),
         };
         fields.finish();
         ledger

@@ -22,16 +22,41 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
     },
-    /// A segment of the write-ahead log is damaged before its end.
-    #[error("write-ahead log {} is damaged at byte {offset}: {reason}; entries after it are intact, so nothing was cut", path.display())]
+    /// A segment of the write-ahead log is damaged where it had been synced, which no crash explains.
+    #[error(
+        "write-ahead log {} is damaged at byte {offset}, for {bytes} bytes: {reason}; nothing was changed: restore the file, or run `tollgate repair`, which keeps the rest and says what is missing",
+        path.display()
+    )]
     Damaged {
         /// The segment.
         path: PathBuf,
-        /// Where the damaged entry starts.
+        /// Where the damage starts.
         offset: u64,
-        /// What is wrong with it.
+        /// How far it goes.
+        bytes: u64,
+        /// What is wrong there.
         reason: &'static str,
     },
+    /// A segment of the write-ahead log is not there, although rows before it were not yet in the table.
+    #[error(
+        "write-ahead log {} is missing, although older rows are not in the table yet; nothing was changed: restore the file, or run `tollgate repair`, which keeps the rest and says what is missing",
+        path.display()
+    )]
+    Missing {
+        /// The segment.
+        path: PathBuf,
+    },
+    /// An entry of the write-ahead log is whole, but not in a form that this version reads.
+    #[error("write-ahead log {} has an entry at byte {offset} that this version cannot read; start the version that wrote it, let it flush, then upgrade", path.display())]
+    Unreadable {
+        /// The segment.
+        path: PathBuf,
+        /// Where the entry starts.
+        offset: u64,
+    },
+    /// The log is poisoned.
+    #[error("the log takes nothing any more")]
+    Poisoned(#[source] tollgate_record::Unavailable),
     /// The write-ahead log was written by a version that this one cannot read.
     #[error("write-ahead log {} has format {found:?}, this version reads {expected:?}", path.display())]
     Format {

@@ -1,7 +1,6 @@
 //! Every version of every price list that was ever in force here, kept so that table `prices` can explain any row.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use tollgate_record::{Name, Price, PriceList, Timestamp};
 
 use crate::Error;
+use crate::disk::{Disk, replace};
 use crate::rating::PriceBook;
 use crate::schema::DECIMAL;
 
@@ -19,6 +19,7 @@ const MAGIC: &[u8; 8] = b"TOLLPRC1";
 /// Price lists by version.
 #[derive(Debug)]
 pub(crate) struct History {
+    disk: Arc<dyn Disk>,
     folder: PathBuf,
     lists: BTreeMap<Name, PriceList>,
     /// Versions that are in force.
@@ -33,22 +34,23 @@ impl History {
     ///
     /// # Errors
     /// [`Error::Io`], or [`Error::Format`] if a file is of another version.
-    pub(crate) fn open(data: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(disk: Arc<dyn Disk>, data: &Path) -> Result<Self, Error> {
         let folder = data.join("prices");
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        Self::read(folder)
+        disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+        Self::read(disk, folder)
     }
 
     /// Reads what was kept, if anything was; changes nothing.
     ///
     /// # Errors
     /// As [`History::open`].
-    pub(crate) fn open_existing(data: &Path) -> Result<Self, Error> {
+    pub(crate) fn open_existing(disk: Arc<dyn Disk>, data: &Path) -> Result<Self, Error> {
         let folder = data.join("prices");
         if folder.exists() {
-            Self::read(folder)
+            Self::read(disk, folder)
         } else {
             Ok(Self {
+                disk,
                 folder,
                 lists: BTreeMap::new(),
                 current: Vec::new(),
@@ -56,14 +58,14 @@ impl History {
         }
     }
 
-    fn read(folder: PathBuf) -> Result<Self, Error> {
+    fn read(disk: Arc<dyn Disk>, folder: PathBuf) -> Result<Self, Error> {
         let mut lists = BTreeMap::new();
-        for item in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-            let path = item.map_err(Error::io("list", &folder))?.path();
+        for name in disk.list(&folder).map_err(Error::io("list", &folder))? {
+            let path = folder.join(name);
             if path.extension().is_none_or(|extension| extension != "prices") {
                 continue;
             }
-            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+            let bytes = disk.read(&path).map_err(Error::io("read", &path))?;
             let list = bytes
                 .strip_prefix(MAGIC)
                 .and_then(|content| postcard::from_bytes::<(Name, PriceList)>(content).ok());
@@ -78,6 +80,7 @@ impl History {
             lists.insert(version, list);
         }
         Ok(Self {
+            disk,
             folder,
             lists,
             current: Vec::new(),
@@ -96,10 +99,8 @@ impl History {
                 // A version ends in the hash of its content, so that part alone names the file.
                 let hash = version.as_str().rsplit('@').next().unwrap_or_default();
                 let path = self.folder.join(format!("{hash}.prices"));
-                let part = self.folder.join(format!("{hash}.part"));
                 let bytes: Vec<u8> = MAGIC.iter().copied().chain(content).collect();
-                fs::write(&part, bytes).map_err(Error::io("write", &part))?;
-                fs::rename(&part, &path).map_err(Error::io("rename", &path))?;
+                replace(&*self.disk, &path, &bytes).map_err(Error::io("write", &path))?;
                 self.lists.insert(version.clone(), list.clone());
             }
             current.push(version.clone());

@@ -45,6 +45,11 @@ impl Chunk {
         }
     }
 
+    /// Place of the last row.
+    pub(crate) fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
     /// The rows as columns.
     ///
     /// # Errors
@@ -75,7 +80,7 @@ impl Hot {
         } else {
             self.growing.extend(rows);
         }
-        (self.growing.len() >= CHUNK_ROWS).then(|| self.seal()).flatten()
+        (self.growing.len() >= CHUNK_ROWS).then(|| self.end_chunk()).flatten()
     }
 
     /// All rows, as chunks.
@@ -84,10 +89,18 @@ impl Hot {
         self.sealed.clone()
     }
 
-    /// The rows up to `last`, as chunks. The place must be one at which a chunk ends, as it does for the last row at a rotation.
-    pub(crate) fn chunks_to(&mut self, last: Seq) -> Vec<Arc<Chunk>> {
-        self.seal();
-        self.sealed.iter().filter(|chunk| chunk.last_seq <= last).cloned().collect()
+    /// The oldest rows up to `last`, as chunks: `rows_max` of them or a chunk more. The place must be one at which a chunk ends.
+    pub(crate) fn chunks_to(&self, last: Seq, rows_max: usize) -> Vec<Arc<Chunk>> {
+        let mut rows = 0;
+        let mut chunks = Vec::new();
+        for chunk in self.sealed.iter().take_while(|chunk| chunk.last_seq <= last) {
+            chunks.push(Arc::clone(chunk));
+            rows += chunk.rows;
+            if rows >= rows_max {
+                break;
+            }
+        }
+        chunks
     }
 
     /// Forgets the rows up to `last`.
@@ -100,7 +113,12 @@ impl Hot {
         self.sealed.iter().map(|chunk| chunk.rows).sum::<usize>() + self.growing.len()
     }
 
-    fn seal(&mut self) -> Option<Arc<Chunk>> {
+    /// Ends the chunk that grows, so that the rows so far are whole chunks.
+    pub(crate) fn seal(&mut self) {
+        self.end_chunk();
+    }
+
+    fn end_chunk(&mut self) -> Option<Arc<Chunk>> {
         if self.growing.is_empty() {
             return None;
         }

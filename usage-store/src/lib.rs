@@ -10,6 +10,7 @@
 #![allow(clippy::vec_box)]
 
 mod batch;
+pub mod disk;
 mod error;
 mod history;
 mod hot;
@@ -19,6 +20,7 @@ pub mod rating;
 mod recovery;
 pub mod reference;
 mod schema;
+mod stats;
 mod store;
 mod table;
 mod tables;
@@ -31,6 +33,7 @@ pub use error::Error;
 pub use location::Location;
 pub use rating::PriceBook;
 pub use schema::usage_schema;
+pub use stats::Stats;
 pub use store::{Config, Store};
 pub use tables::{Named, Offline, Tables, VIEWS};
 pub use wal::Durability;

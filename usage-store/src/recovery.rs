@@ -1,15 +1,15 @@
 //! What the log says after a stop or a crash.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
 
 use tollgate_record::{Call, CallId, Ending, Intent, Name, Outcome, Record, Seq, Usage, UsageSource};
 
 use crate::Error;
+use crate::disk::Disk;
 use crate::rating::PriceBook;
 use crate::wal::entry::{self, Kind};
-use crate::wal::segment::{MAGIC, Segment};
+use crate::wal::segment::{Break, MAGIC, Scan, Segment};
 
 /// Bytes of a request that are taken for one input token where nothing better is known.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -25,43 +25,62 @@ pub(crate) struct Recovered {
     pub(crate) last_seq: Seq,
     /// The newest segment's number; 0 if there is none.
     pub(crate) last_segment: u64,
+    /// The segments whose entries these are, and their bytes.
+    pub(crate) segments: BTreeMap<u64, u64>,
+    /// Segments that hold stretches without whole entries.
+    pub(crate) broken: Vec<(Segment, Vec<Break>)>,
+    /// Segments that a deletion left behind: the table has all their rows.
+    pub(crate) leftover: Vec<Segment>,
+    /// Segments that are not there, between others whose rows the table lacks.
+    pub(crate) missing: Vec<PathBuf>,
 }
 
 impl Recovered {
-    /// Reads the log. Rows up to `committed` are in the table and left out.
-    ///
-    /// With `repair`, a torn end is cut off, so that the log is whole when writing goes on.
+    /// Reads the log. Rows up to `committed` are in the table and left out. Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Damaged`] at damage before the end, [`Error::Format`] at a log of another version, [`Error::Io`].
-    pub(crate) fn read(folder: &Path, committed: impl Fn(&Name) -> Seq, repair: bool) -> Result<Self, Error> {
+    /// [`Error::Format`] at a log of another version, [`Error::Unreadable`] at an entry of another version, [`Error::Io`].
+    pub(crate) fn read(disk: &dyn Disk, folder: &Path, committed: impl Fn(&Name) -> Seq) -> Result<Self, Error> {
         let mut recovered = Self::default();
         let mut open: HashMap<CallId, Intent> = HashMap::new();
-        let segments = Segment::list(folder)?;
-        let newest = segments.last().map_or(0, |segment| segment.number);
-        for segment in &segments {
-            let contents = segment.read(segment.number == newest)?;
-            if contents.end < MAGIC.len() {
-                // Created and not yet begun: nothing was ever acknowledged from it.
-                if repair {
-                    segment.delete()?;
-                }
-                continue;
+        let segments = Segment::list(disk, folder)?;
+        recovered.last_segment = segments.last().map_or(0, |segment| segment.number);
+        // A mark in a segment proves that all of its predecessors were synced. Those from the last marked one on may end torn.
+        let mut unproven = segments.last().map_or(0, |segment| segment.number);
+        for segment in segments.iter().rev() {
+            unproven = segment.number;
+            if segment.is_marked(disk)? {
+                break;
             }
-            let damaged = |reason| Error::Damaged {
-                path: segment.path.clone(),
-                offset: 0,
-                reason,
-            };
-            for entry in contents.entries() {
+        }
+        let mut before: Option<u64> = None;
+        let mut older: Vec<(Segment, u64)> = Vec::new();
+        for segment in segments {
+            if let Some(before) = before.filter(|before| before + 1 != segment.number) {
+                // Segments are deleted oldest first: those before a gap are leftovers of a deletion that a power cut reordered, unless
+                // rows of theirs were never committed.
+                if recovered.rows.is_empty() {
+                    recovered.leftover.extend(older.drain(..).map(|(segment, _)| segment));
+                    recovered.broken.clear();
+                    open.clear();
+                } else {
+                    let lost = (before + 1..segment.number).map(|number| Segment::new(folder, number).path);
+                    recovered.missing.extend(lost);
+                }
+            }
+            before = Some(segment.number);
+            let Scan { length, breaks } = segment.scan(disk, segment.number >= unproven, |offset, entry| {
+                let unreadable = |_| Error::Unreadable {
+                    path: segment.path.clone(),
+                    offset,
+                };
                 match entry.kind {
                     Kind::Opened => {
-                        let intent: Intent = entry::decode(entry.payload).map_err(|_| damaged("an opened entry cannot be read"))?;
+                        let intent: Intent = entry::decode(entry.payload).map_err(unreadable)?;
                         open.insert(intent.call_id, intent);
                     }
                     Kind::Settled => {
-                        let mut record: Record =
-                            entry::decode(entry.payload).map_err(|_| damaged("a settled entry cannot be read"))?;
+                        let mut record: Record = entry::decode(entry.payload).map_err(unreadable)?;
                         open.remove(&record.call_id);
                         record.seq = entry.seq;
                         recovered.last_seq = recovered.last_seq.max(entry.seq);
@@ -69,22 +88,75 @@ impl Recovered {
                             recovered.rows.push(Box::new(record));
                         }
                     }
+                    Kind::Synced => {}
                 }
+                Ok(())
+            })?;
+            if !breaks.is_empty() {
+                recovered.broken.push((segment.clone(), breaks));
             }
-            if contents.torn && repair {
-                tracing::warn!(segment = %segment.path.display(), offset = contents.end, "the torn end of the log was cut off");
-                File::options()
-                    .write(true)
-                    .open(&segment.path)
-                    .and_then(|file| file.set_len(contents.end as u64).and_then(|()| file.sync_all()))
-                    .map_err(Error::io("cut", &segment.path))?;
-            }
-            recovered.last_segment = segment.number;
+            older.push((segment, length));
         }
-        recovered.rows.sort_by_key(|record| record.seq);
+        recovered.segments = older.into_iter().map(|(segment, length)| (segment.number, length)).collect();
         recovered.open = open.into_values().collect();
         recovered.open.sort_by_key(|intent| intent.call_id);
         Ok(recovered)
+    }
+
+    /// Refuses a log that no crash explains.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::Missing`] at the first place.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if let Some(path) = self.missing.first() {
+            return Err(Error::Missing { path: path.clone() });
+        }
+        let damage = |(segment, breaks): &(Segment, Vec<Break>)| {
+            let found = breaks.iter().find(|found| found.damage)?;
+            Some(Error::Damaged {
+                path: segment.path.clone(),
+                offset: found.start,
+                bytes: found.end - found.start,
+                reason: found.reason,
+            })
+        };
+        self.broken.iter().find_map(damage).map_or(Ok(()), Err)
+    }
+
+    /// Makes the log whole and durable as it was read: cuts breaks out, deletes leftovers, syncs the rest.
+    ///
+    /// After this, what was read survives a power cut, and every segment is one that only damage can break.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the disk refuses; the log reads the same then.
+    pub(crate) fn settle(&mut self, disk: &dyn Disk, folder: &Path) -> Result<(), Error> {
+        for (segment, breaks) in &self.broken {
+            let length = self.segments.get(&segment.number).copied().unwrap_or_default();
+            let lost: u64 = breaks.iter().map(|found| found.end - found.start).sum();
+            tracing::warn!(
+                segment = %segment.path.display(),
+                offset = breaks.first().map_or(0, |found| found.start),
+                bytes = lost,
+                "bytes that belong to no whole entry were cut out of the log"
+            );
+            if lost == length || breaks.first().is_some_and(|found| found.start == 0) && length - lost <= MAGIC.len() as u64 {
+                // Created and not yet begun: nothing was ever acknowledged from it.
+                segment.delete(disk)?;
+                self.segments.remove(&segment.number);
+            } else {
+                segment.rewrite(disk, breaks)?;
+                self.segments.insert(segment.number, length - lost);
+            }
+        }
+        for number in self.segments.keys() {
+            let path = Segment::new(folder, *number).path;
+            let synced = disk.open(&path).and_then(|file| file.sync());
+            synced.map_err(Error::io("sync", &path))?;
+        }
+        for segment in self.leftover.drain(..) {
+            segment.delete(disk)?;
+        }
+        disk.sync_folder(folder).map_err(Error::io("sync", folder))
     }
 }
 

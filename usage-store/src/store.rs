@@ -10,11 +10,12 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
-use std::fs::{self, File};
+use std::any::Any;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -22,15 +23,18 @@ use tokio_util::sync::CancellationToken;
 use tollgate_record::{Ledger, Name, Seq};
 
 use crate::Error;
+use crate::disk::{Disk, Os, replace};
 use crate::history::History;
 use crate::hot::Hot;
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
+use crate::stats::{Counters, Stats, add};
 use crate::table::Table;
 use crate::tables::View;
-use crate::wal::{Durability, Log, lock};
+use crate::wal::segment::Segment;
+use crate::wal::{Durability, Log, Options, Start, lock};
 
 /// How the store works.
 #[derive(Clone, Debug)]
@@ -45,12 +49,18 @@ pub struct Config {
     pub durability: Durability,
     /// How long written rows may wait for `fdatasync()` in [`Durability::Process`].
     pub sync_interval: Duration,
+    /// Bytes of the log from which on calls are refused; an alarm is raised at half of it.
+    pub log_bytes_max: u64,
     /// Rows in memory that start a flush.
     pub flush_rows: usize,
     /// Bytes of the log's newest segment that start a flush.
     pub flush_bytes: u64,
     /// The longest that a row waits for a flush.
     pub flush_interval: Duration,
+    /// The file system of the data directory.
+    pub disk: Arc<dyn Disk>,
+    /// Whether syncs, flushes and upkeep run by themselves, on threads of the store.
+    pub background: bool,
 }
 
 /// The ledger of one gateway.
@@ -59,7 +69,7 @@ pub struct Store {
     /// Runs flushes, so that they take no thread of the request path. Taken at the end.
     maintenance: Option<tokio::runtime::Runtime>,
     stop: CancellationToken,
-    _lock: File,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 pub(crate) struct Shared {
@@ -68,13 +78,16 @@ pub(crate) struct Shared {
     view: Arc<Mutex<View>>,
     history: Mutex<History>,
     wanted: Arc<Notify>,
-    /// One flush at a time.
-    flushing: tokio::sync::Mutex<()>,
+    counters: Arc<Counters>,
+    /// One flush at a time. What is left of earlier rotations: the last row of the older segments, and the first segment still needed then.
+    flushing: tokio::sync::Mutex<VecDeque<(Seq, u64)>>,
 }
 
 impl Config {
     /// Default of [`Config::sync_interval`].
     pub const SYNC_INTERVAL: Duration = Duration::from_millis(20);
+    /// Default of [`Config::log_bytes_max`]: about 5 million calls.
+    pub const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
     /// Default of [`Config::flush_rows`].
     pub const FLUSH_ROWS: usize = 262_144;
     /// Default of [`Config::flush_bytes`].
@@ -95,9 +108,12 @@ impl Config {
             instance,
             durability: Durability::default(),
             sync_interval: Self::SYNC_INTERVAL,
+            log_bytes_max: Self::LOG_BYTES_MAX,
             flush_rows: Self::FLUSH_ROWS,
             flush_bytes: Self::FLUSH_BYTES,
             flush_interval: Self::FLUSH_INTERVAL,
+            disk: Arc::new(Os),
+            background: true,
         })
     }
 }
@@ -118,10 +134,12 @@ impl Store {
     pub async fn open(config: Config, prices: PriceBook) -> Result<Self, Error> {
         let request_path = tokio::runtime::Handle::current();
         let folder = config.data.join("wal");
-        fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-        let lock_file = lock_directory(&config.data)?;
+        let disk = Arc::clone(&config.disk);
+        disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
+        let lock_file = lock_directory(&*disk, &config.data)?;
+        disk.sync_folder(&config.data).map_err(Error::io("sync", &config.data))?;
         let table = Table::open(&config.table).await?;
-        let mut history = History::open(&config.data)?;
+        let mut history = History::open(Arc::clone(&disk), &config.data)?;
         history.add(&prices)?;
 
         let (table, recovered) = recover(&config, &folder, table, &prices).await?;
@@ -150,15 +168,23 @@ impl Store {
                 }
             })
         };
-        let log = Log::start(
+        let counters = Arc::new(Counters::default());
+        let options = Options {
+            disk,
             folder,
-            recovered.last_segment + 1,
-            recovered.last_seq.max(committed),
-            config.durability,
-            config.sync_interval,
-            request_path,
+            durability: config.durability,
+            sync_interval: config.background.then_some(config.sync_interval),
+            bytes_max: config.log_bytes_max,
+            counters: Arc::clone(&counters),
+            runtime: request_path,
             sink,
-        )?;
+        };
+        let start = Start {
+            number: recovered.last_segment + 1,
+            last_seq: recovered.last_seq.max(committed),
+            older: recovered.segments,
+        };
+        let log = Log::start(options, start)?;
         let recorder = Arc::new(Recorder {
             instance: config.instance.clone(),
             log,
@@ -180,19 +206,14 @@ impl Store {
             view,
             history: Mutex::new(history),
             wanted,
-            flushing: tokio::sync::Mutex::new(()),
+            counters,
+            flushing: tokio::sync::Mutex::default(),
         });
         let stop = CancellationToken::new();
-        let maintenance = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("ledger")
-            .enable_all()
-            .build()
-            .map_err(Error::io("start threads for", &shared.config.data))?;
-        maintenance.spawn(Arc::clone(&shared).flush_when_due(stop.clone()));
+        let maintenance = shared.config.background.then(|| maintain(&shared, &stop)).transpose()?;
         Ok(Self {
             shared,
-            maintenance: Some(maintenance),
+            maintenance,
             stop,
             _lock: lock_file,
         })
@@ -223,13 +244,20 @@ impl Store {
         self.shared.recorder.log.poisoned().map(|unavailable| unavailable.reason)
     }
 
+    /// What the ledger has done and holds.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
     /// Moves all rows that are in memory to the table.
     ///
     /// # Errors
     /// What the table says; the rows stay in memory and in the log.
     pub async fn flush(&self) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
-        let maintenance = self.maintenance.as_ref().ok_or(Error::TaskEnded)?;
+        let Some(maintenance) = self.maintenance.as_ref() else {
+            return shared.flush().await;
+        };
         maintenance
             .spawn(async move { shared.flush().await })
             .await
@@ -276,6 +304,7 @@ impl Shared {
         let mut due = Instant::now() + self.config.flush_interval;
         let mut retry = Duration::from_secs(1);
         loop {
+            self.recorder.log.retry_owed();
             // Bytes are looked at once a second: the log tells nobody of each.
             let tick = Duration::from_secs(1).min(due.saturating_duration_since(Instant::now()));
             let wanted = tokio::select! {
@@ -304,17 +333,40 @@ impl Shared {
         }
     }
 
+    /// Moves rows to the table, in pieces of bounded size, until none that was there at the beginning is left.
     async fn flush(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.flushing.lock().await;
-        if lock(&self.view).hot.rows() == 0 {
-            return Ok(());
+        let mut rotations = self.flushing.lock().await;
+        let flushed = self.flush_pieces(&mut rotations).await;
+        match &flushed {
+            Ok(()) => self.counters.flushed_time_us.store(now_us(), Relaxed),
+            Err(_) => add(&self.counters.flush_failures, 1),
         }
+        flushed
+    }
+
+    async fn flush_pieces(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
+        let log = &self.recorder.log;
+        // While the table cannot be reached, the log grows in its newest segment, not by a segment an attempt.
+        let large = log.tail_bytes() >= self.config.flush_bytes;
+        if (rotations.is_empty() || large) && lock(&self.view).hot.rows() > 0 {
+            // At a rotation a chunk ends, so that what was logged before it can be committed and forgotten alone.
+            rotations.push_back(log.rotate(|_| lock(&self.view).hot.seal())?);
+        }
+        while let Some((last, segment)) = rotations.front().copied() {
+            while self.flush_piece(last).await? {}
+            log.forget_before(segment)?;
+            rotations.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Moves the oldest rows up to a place to the table, a bounded number of them; false if there are none.
+    async fn flush_piece(&self, to: Seq) -> Result<bool, Error> {
         let started = Instant::now();
-        let mut chunks = Vec::new();
-        let (last, segment) = self
-            .recorder
-            .log
-            .rotate(|last| chunks = lock(&self.view).hot.chunks_to(last))?;
+        let chunks = lock(&self.view).hot.chunks_to(to, self.config.flush_rows.max(1));
+        let Some(last) = chunks.last().map(|chunk| chunk.last_seq()) else {
+            return Ok(false);
+        };
         let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<Vec<_>, _>>()?;
         let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
         let table = lock(&self.view).table.clone();
@@ -326,44 +378,73 @@ impl Shared {
             view.table = table;
             view.hot.forget_to(last);
         }
-        self.recorder.log.forget_before(segment)?;
+        let duration = started.elapsed();
+        add(&self.counters.flushes, 1);
+        add(&self.counters.flushed_rows, rows as u64);
+        add(
+            &self.counters.flush_us,
+            u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
+        );
         tracing::info!(
             rows,
             version,
             last_seq = last.get(),
-            duration_ms = started.elapsed().as_millis() as u64,
+            duration_ms = duration.as_millis() as u64,
             "rows were flushed"
         );
-        Ok(())
+        Ok(true)
+    }
+
+    fn stats(&self) -> Stats {
+        let mut stats = self.counters.read();
+        self.recorder.log.levels(&mut stats);
+        let view = lock(&self.view);
+        stats.hot_rows = view.hot.rows() as u64;
+        stats.committed_seq = stats.last_seq.saturating_sub(stats.hot_rows);
+        stats.table_version = view.table.version();
+        stats
     }
 }
 
+/// Starts the threads that flush and keep the table.
+fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::runtime::Runtime, Error> {
+    let maintenance = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("ledger")
+        .enable_all()
+        .build()
+        .map_err(Error::io("start threads for", &shared.config.data))?;
+    maintenance.spawn(Arc::clone(shared).flush_when_due(stop.clone()));
+    Ok(maintenance)
+}
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Takes the data directory for this process.
-pub(crate) fn lock_directory(data: &Path) -> Result<File, Error> {
+pub(crate) fn lock_directory(disk: &dyn Disk, data: &Path) -> Result<Box<dyn Any + Send + Sync>, Error> {
     let path = data.join("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(Error::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(Error::InUse { path: data.to_owned() }),
-        Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", path)(error)),
-    }
+    let taken = disk.lock(&path).map_err(Error::io("lock", path))?;
+    taken.ok_or_else(|| Error::InUse { path: data.to_owned() })
 }
 
 /// Reads the log; if it is another instance's, moves its rows to the table first, since places count per instance.
 async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBook) -> Result<(Table, Recovered), Error> {
+    let disk = &*config.disk;
     let name_file = config.data.join("instance");
-    let owner = match fs::read_to_string(&name_file) {
-        Ok(text) => Name::new(text.trim()).unwrap_or_else(|_| config.instance.clone()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => config.instance.clone(),
+    let owner = match disk.read(&name_file) {
+        Ok(text) => Some(Name::new(String::from_utf8_lossy(&text).trim()).unwrap_or_else(|_| config.instance.clone())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io("read", name_file)(error)),
     };
+    let named = owner.is_some();
+    let owner = owner.unwrap_or_else(|| config.instance.clone());
     let committed = table.committed(&owner).await?;
-    let mut recovered = Recovered::read(folder, |_| committed, true)?;
+    let mut recovered = Recovered::read(disk, folder, |_| committed)?;
+    recovered.check()?;
+    recovered.settle(disk, folder)?;
     let mut table = table;
     if owner != config.instance {
         tracing::info!(%owner, instance = %config.instance, "the gateway was renamed; rows under its old name are moved to the table first");
@@ -381,16 +462,18 @@ async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBoo
         if !recovered.rows.is_empty() {
             table = table.append(vec![crate::usage_batch(&recovered.rows)?], &owner, last).await?;
         }
-        for segment in crate::wal::segment::Segment::list(folder)? {
-            segment.delete()?;
+        for number in recovered.segments.keys() {
+            Segment::new(folder, *number).delete(disk)?;
         }
         recovered = Recovered {
             last_segment: recovered.last_segment,
-            last_seq: Seq::ZERO,
             ..Recovered::default()
         };
     }
-    fs::write(&name_file, format!("{}\n", config.instance)).map_err(Error::io("write", &name_file))?;
+    if !named || owner != config.instance {
+        let text = format!("{}\n", config.instance);
+        replace(disk, &name_file, text.as_bytes()).map_err(Error::io("write", &name_file))?;
+    }
     Ok((table, recovered))
 }
 

@@ -1,5 +1,6 @@
 //! What SQL sees: tables as of one snapshot, and the views over them.
 
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use datafusion::prelude::{cast, ident};
 use tollgate_record::BoxFuture;
 
 use crate::Error;
+use crate::disk::{Disk, Os};
 use crate::history::History;
 use crate::hot::{Chunk, Hot};
 use crate::location::Location;
@@ -72,7 +74,7 @@ pub struct Offline {
     rows: RecordBatch,
     table: Option<Table>,
     history: History,
-    _lock: std::fs::File,
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 // === impl Shared ===
@@ -104,7 +106,8 @@ impl Offline {
     /// [`Error::InUse`] if a gateway runs on it, [`Error::Damaged`] if its log is damaged, and what the file system or the table say.
     pub async fn open(data: impl Into<PathBuf>, table: &Location) -> Result<Self, Error> {
         let data = data.into();
-        let lock_file = lock_directory(&data)?;
+        let disk: Arc<dyn Disk> = Arc::new(Os);
+        let lock_file = lock_directory(&*disk, &data)?;
         let table = Table::open_existing(table).await?;
         let folder = data.join("wal");
         let mut recovered = Recovered::default();
@@ -114,13 +117,14 @@ impl Offline {
                 (Some(table), Ok(owner)) => table.committed(&owner).await?,
                 _ => tollgate_record::Seq::ZERO,
             };
-            recovered = Recovered::read(&folder, |_| committed, false)?;
+            recovered = Recovered::read(&*disk, &folder, |_| committed)?;
+            recovered.check()?;
         }
         let rows = crate::usage_batch(&recovered.rows)?;
         Ok(Self {
             rows,
             table,
-            history: History::open_existing(&data)?,
+            history: History::open_existing(disk, &data)?,
             _lock: lock_file,
         })
     }

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Opened = 1,
     /// A call ended; the payload is its `Record`, in format 1.
     Settled = 2,
+    /// Everything of this segment before an offset was synced; the payload is the offset as a `u64`, little-endian. From segment format 2 on.
+    Synced = 3,
 }
 
 /// An entry as it lies in a buffer.
@@ -91,19 +93,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Some(body) = rest.get(..length) else {
         return Parsed::Broken("it ends within an entry");
     };
-    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
-        return Parsed::Broken("an entry does not match its checksum");
-    }
     let Some((kind, rest)) = body.split_first() else {
         return Parsed::Broken("an entry is empty");
-    };
-    let Some((seq, payload)) = rest.split_first_chunk::<8>() else {
-        return Parsed::Broken("an entry is too short");
     };
     let kind = match kind {
         1 => Kind::Opened,
         2 => Kind::Settled,
+        3 => Kind::Synced,
         _ => return Parsed::Broken("an entry has an unknown kind"),
+    };
+    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return Parsed::Broken("an entry does not match its checksum");
+    }
+    let Some((seq, payload)) = rest.split_first_chunk::<8>() else {
+        return Parsed::Broken("an entry is too short");
     };
     Parsed::Entry(
         Entry {

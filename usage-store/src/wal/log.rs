@@ -1,15 +1,13 @@
-//! The log's writer: group commit, rotation, background sync.
+//! The log's writer: group commit, rotation, room.
 //!
 //! Callers queue entries; the first to find the queue unattended starts a commit, which lets every task that is ready queue its own
 //! entry, then writes all of them with one `write()`. So under load an entry costs a share of a system call, and without load it waits
 //! for nobody.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -17,8 +15,12 @@ use tokio::sync::oneshot;
 use tollgate_record::{CallId, Record, Seq, Unavailable};
 
 use crate::Error;
+use crate::disk::{Disk, File};
+use crate::stats::{Counters, Stats, add};
 use crate::wal::entry::{self, Kind};
+use crate::wal::poison::Poison;
 use crate::wal::segment::{MAGIC, Segment};
+use crate::wal::sync::Syncer;
 
 /// When an entry counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,12 +42,35 @@ type Done = oneshot::Sender<Result<(), Unavailable>>;
 /// Takes the rows of a commit, in order, before their writers are told.
 type Sink = Box<dyn Fn(Vec<Box<Record>>) + Send + Sync>;
 
+/// What a log works with.
+pub(crate) struct Options {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) folder: PathBuf,
+    pub(crate) durability: Durability,
+    /// How long entries may wait for a sync in [`Durability::Process`]; `None` leaves syncs to [`Log::sync`].
+    pub(crate) sync_interval: Option<Duration>,
+    /// Bytes of all segments from which on no further call is taken.
+    pub(crate) bytes_max: u64,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) runtime: Handle,
+    pub(crate) sink: Sink,
+}
+
+/// Where a log goes on.
+#[derive(Default)]
+pub(crate) struct Start {
+    /// Number of the segment to begin.
+    pub(crate) number: u64,
+    /// The last place that was given.
+    pub(crate) last_seq: Seq,
+    /// Segments that are there, and their bytes.
+    pub(crate) older: BTreeMap<u64, u64>,
+}
+
 pub(crate) struct Log {
+    options: Options,
     queue: Mutex<Queue>,
     tail: Mutex<Tail>,
-    durability: Durability,
-    runtime: Handle,
-    sink: Sink,
     sync: Arc<Syncer>,
     poison: Arc<Poison>,
 }
@@ -59,82 +84,67 @@ struct Queue {
 
 /// The newest segment and what its successor must know.
 struct Tail {
-    folder: PathBuf,
     segment: Segment,
-    file: Arc<File>,
+    file: Arc<dyn File>,
     /// End of the last whole entry.
     end: u64,
+    /// How much of the segment the last [`Kind::Synced`] entry covers.
+    marked: u64,
+    /// Older segments, and their bytes.
+    older: BTreeMap<u64, u64>,
     last_seq: Seq,
     open: HashMap<CallId, Arc<[u8]>>,
+    /// Rows of open calls that found the disk full: written before anything else once there is space.
+    owed: Vec<(Box<Record>, Vec<u8>)>,
     buffer: Vec<u8>,
+    /// Whether the log is over half its limit, which was told.
+    alarmed: bool,
 }
 
-/// Why the log takes nothing any more, if so.
+/// One group of entries, made into bytes.
 #[derive(Default)]
-pub(crate) struct Poison {
-    poisoned: AtomicBool,
-    reason: Mutex<Option<Arc<str>>>,
-}
-
-/// What the background thread is to sync.
-struct Syncer {
-    dirty: Mutex<Dirty>,
-    wake: Condvar,
-}
-
-#[derive(Default)]
-struct Dirty {
-    file: Option<Arc<File>>,
-    stop: bool,
+struct Group {
+    opened: Vec<(CallId, Arc<[u8]>)>,
+    settled: Vec<(Box<Record>, Vec<u8>)>,
+    /// Where the settled entries of this group begin, after those that were owed.
+    owed: usize,
 }
 
 // === impl Log ===
 
 impl Log {
-    /// Starts a new segment after those that were read; `open` calls are carried into it.
+    /// Starts a new segment after those that were read.
     ///
     /// # Errors
     /// [`Error::Io`] if the segment cannot be created.
-    pub(crate) fn start(
-        folder: PathBuf,
-        number: u64,
-        last_seq: Seq,
-        durability: Durability,
-        sync_interval: Duration,
-        runtime: Handle,
-        sink: Sink,
-    ) -> Result<Arc<Self>, Error> {
-        let segment = Segment::new(&folder, number);
-        let file = Arc::new(segment.create()?);
-        file.sync_data().map_err(Error::io("sync", &segment.path))?;
-        segment.sync_folder()?;
-        let sync = Arc::new(Syncer {
-            dirty: Mutex::default(),
-            wake: Condvar::new(),
-        });
+    pub(crate) fn start(options: Options, start: Start) -> Result<Arc<Self>, Error> {
+        let segment = Segment::new(&options.folder, start.number);
+        let file = segment.create(&*options.disk, &[])?;
         let poison = Arc::new(Poison::default());
-        if durability == Durability::Process {
-            let (sync, poison) = (Arc::clone(&sync), Arc::clone(&poison));
+        let sync = Arc::new(Syncer::new(Arc::clone(&poison), Arc::clone(&options.counters)));
+        if let (Durability::Process, Some(interval)) = (options.durability, options.sync_interval) {
+            let sync = Arc::clone(&sync);
             std::thread::Builder::new()
                 .name("ledger-sync".into())
-                .spawn(move || sync.run(sync_interval, &poison))
-                .map_err(Error::io("start a thread for", &folder))?;
+                .spawn(move || sync.run(interval))
+                .map_err(Error::io("start a thread for", &options.folder))?;
         }
         let tail = Tail {
-            folder,
             segment,
             file,
             end: MAGIC.len() as u64,
-            last_seq,
+            marked: 0,
+            older: start.older,
+            last_seq: start.last_seq,
             open: HashMap::new(),
+            owed: Vec::new(),
             buffer: Vec::new(),
+            alarmed: false,
         };
         Ok(Arc::new(Self {
+            options,
             queue: Mutex::default(),
             tail: Mutex::new(tail),
-            durability,
-            runtime,
-            sink,
             sync,
             poison,
         }))
@@ -151,15 +161,15 @@ impl Log {
             queue.attended = true;
             drop(queue);
             let log = Arc::clone(self);
-            self.runtime.spawn(async move {
+            self.options.runtime.spawn(async move {
                 // Every task that is ready now queues its entry before this one goes on.
                 tokio::task::yield_now().await;
-                match log.durability {
-                    Durability::Process => log.attend(),
-                    Durability::Power => {
-                        // A disk's flush takes milliseconds, which no task of the request path should wait behind.
-                        tokio::task::spawn_blocking(move || log.attend());
-                    }
+                // A disk's flush takes milliseconds, which no task of the request path should wait behind.
+                let elsewhere = log.options.durability == Durability::Power && log.options.sync_interval.is_some();
+                if elsewhere {
+                    tokio::task::spawn_blocking(move || log.attend());
+                } else {
+                    log.attend();
                 }
             });
         }
@@ -183,78 +193,169 @@ impl Log {
 
     /// Writes entries, hands their rows on, and tells their writers.
     fn commit(&self, waiting: Vec<(Append, Done)>) {
-        let mut tail = lock(&self.tail);
-        let mut rows = Vec::new();
+        let mut guard = lock(&self.tail);
+        let tail = &mut *guard;
+        let full = tail.bytes() >= self.options.bytes_max;
         let mut writers = Vec::with_capacity(waiting.len());
-        let mut opened = Vec::new();
-        let mut settled = Vec::new();
-        let mut seq = tail.last_seq;
-        let mut buffer = std::mem::take(&mut tail.buffer);
+        let mut refused = Vec::new();
+        let mut group = Group {
+            settled: std::mem::take(&mut tail.owed),
+            ..Group::default()
+        };
+        group.owed = group.settled.len();
         for (append, done) in waiting {
             match append {
+                Append::Opened { .. } if full => refused.push(done),
                 Append::Opened { call_id, payload } => {
-                    entry::put(&mut buffer, Kind::Opened, Seq::ZERO, &payload);
-                    opened.push((call_id, payload));
+                    group.opened.push((call_id, payload));
+                    writers.push(done);
                 }
-                Append::Settled { mut record, payload } => {
-                    seq = seq.next();
-                    record.seq = seq;
-                    entry::put(&mut buffer, Kind::Settled, seq, &payload);
-                    settled.push(record.call_id);
-                    rows.push(record);
+                // A call that is open keeps its promise of a row; one that was refused at the door has none yet.
+                Append::Settled { record, .. } if full && !tail.open.contains_key(&record.call_id) => refused.push(done),
+                Append::Settled { record, payload } => {
+                    group.settled.push((record, payload));
+                    writers.push(done);
                 }
-            }
-            writers.push(done);
-        }
-        let result = self.write(&mut tail, &buffer);
-        buffer.clear();
-        tail.buffer = buffer;
-        if result.is_ok() {
-            tail.last_seq = seq;
-            tail.open.extend(opened);
-            for call_id in &settled {
-                tail.open.remove(call_id);
-            }
-            // Inside the lock, so that rows reach the hot buffer in the order of their places.
-            if !rows.is_empty() {
-                (self.sink)(rows);
             }
         }
-        drop(tail);
+        let result = self.write_group(tail, group);
+        drop(guard);
+        if !refused.is_empty() {
+            add(&self.options.counters.refused, refused.len() as u64);
+            let reason = format!(
+                "the log has reached its limit of {} bytes, because the table has not taken its rows; see ledger.log_bytes",
+                self.options.bytes_max
+            );
+            let reason: Arc<str> = reason.into();
+            for done in refused {
+                let _ = done.send(Err(Unavailable {
+                    reason: Arc::clone(&reason),
+                }));
+            }
+        }
         for done in writers {
             // A writer that is gone needs no telling.
             let _ = done.send(result.clone());
         }
     }
 
+    /// Writes a group and takes it over, or leaves everything as it was but for rows that are owed from now on.
+    fn write_group(&self, tail: &mut Tail, group: Group) -> Result<(), Unavailable> {
+        let mut buffer = std::mem::take(&mut tail.buffer);
+        let marked = self.mark(tail, &mut buffer);
+        for (_, payload) in &group.opened {
+            entry::put(&mut buffer, Kind::Opened, Seq::ZERO, payload);
+        }
+        let mut seq = tail.last_seq;
+        for (_, payload) in &group.settled {
+            seq = seq.next();
+            entry::put(&mut buffer, Kind::Settled, seq, payload);
+        }
+        let result = self.write(tail, &buffer);
+        let bytes = buffer.len() as u64;
+        buffer.clear();
+        tail.buffer = buffer;
+        let counters = &self.options.counters;
+        match result {
+            Ok(()) => {
+                tail.marked = marked;
+                add(&counters.commits, 1);
+                add(&counters.written_bytes, bytes);
+                add(&counters.opened, group.opened.len() as u64);
+                add(&counters.settled, group.settled.len() as u64);
+                tail.open.extend(group.opened);
+                let mut rows = Vec::with_capacity(group.settled.len());
+                for (mut record, _) in group.settled {
+                    tail.last_seq = tail.last_seq.next();
+                    record.seq = tail.last_seq;
+                    tail.open.remove(&record.call_id);
+                    rows.push(record);
+                }
+                // Inside the lock, so that rows reach the hot buffer in the order of their places.
+                if !rows.is_empty() {
+                    (self.options.sink)(rows);
+                }
+                self.alarm(tail);
+                Ok(())
+            }
+            Err(unavailable) => {
+                add(&counters.refused, group.opened.len() as u64);
+                if self.poison.reason().is_none() {
+                    let opened = &tail.open;
+                    let owed = group
+                        .settled
+                        .into_iter()
+                        .filter(|(record, _)| opened.contains_key(&record.call_id));
+                    tail.owed = owed.collect();
+                }
+                Err(unavailable)
+            }
+        }
+    }
+
+    /// Puts a mark into the buffer if more is synced than the last one says; returns what the newest mark says then.
+    fn mark(&self, tail: &Tail, buffer: &mut Vec<u8>) -> u64 {
+        match self.sync.synced() {
+            (number, offset) if number == tail.segment.number && offset > tail.marked => {
+                entry::put(buffer, Kind::Synced, Seq::ZERO, &offset.to_le_bytes());
+                offset
+            }
+            _ => tail.marked,
+        }
+    }
+
     fn write(&self, tail: &mut Tail, buffer: &[u8]) -> Result<(), Unavailable> {
         self.poison.check()?;
-        if let Err(error) = (&*tail.file).write_all(buffer) {
+        if let Err(error) = tail.file.append(buffer) {
+            add(&self.options.counters.write_failures, 1);
             // No half entry may stay, or the next one would stand behind damage.
-            if let Err(cut) = tail.file.set_len(tail.end) {
+            if let Err(cut) = tail.file.cut(tail.end) {
                 return Err(self
                     .poison
                     .set(&format!("write failed: {error}; then cutting the log back failed: {cut}")));
             }
             let reason = format!("write to {} failed: {error}", tail.segment.path.display());
-            if error.kind() == std::io::ErrorKind::StorageFull || error.kind() == std::io::ErrorKind::QuotaExceeded {
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
                 tracing::error!(%error, "the disk of the ledger is full: calls are refused until there is space");
                 return Err(Unavailable { reason: reason.into() });
             }
             return Err(self.poison.set(&reason));
         }
         tail.end += buffer.len() as u64;
-        match self.durability {
-            Durability::Process => self.sync.mark(&tail.file),
-            Durability::Power => {
-                if let Err(error) = tail.file.sync_data() {
-                    return Err(self
-                        .poison
-                        .set(&format!("fdatasync of {} failed: {error}", tail.segment.path.display())));
-                }
-            }
+        match self.options.durability {
+            Durability::Process => self.sync.mark(&tail.segment, &tail.file, tail.end),
+            Durability::Power => self.sync.sync(&tail.segment, &tail.file, tail.end)?,
         }
         Ok(())
+    }
+
+    /// Says so when the log passes half its limit, and when it is below again.
+    fn alarm(&self, tail: &mut Tail) {
+        let (bytes, bytes_max) = (tail.bytes(), self.options.bytes_max);
+        let over = bytes >= bytes_max / 2;
+        if over && !tail.alarmed {
+            tracing::error!(
+                bytes,
+                bytes_max,
+                "the log is over half its limit because the table does not take its rows; at the limit calls are refused"
+            );
+        }
+        tail.alarmed = over;
+    }
+
+    /// Writes rows that a full disk held up, if there are any.
+    pub(crate) fn retry_owed(&self) {
+        let mut tail = lock(&self.tail);
+        if !tail.owed.is_empty() && self.poison.reason().is_none() {
+            let group = Group {
+                settled: std::mem::take(&mut tail.owed),
+                ..Group::default()
+            };
+            let rows = group.settled.len();
+            if self.write_group(&mut tail, group).is_ok() {
+                tracing::info!(rows, "rows that a full disk had held up were written");
+            }
+        }
     }
 
     /// Starts a new segment, and says which row is the last of the old ones and which segment is the first that is still needed.
@@ -262,43 +363,67 @@ impl Log {
     /// `at` is told that last row while no further one can be written.
     ///
     /// # Errors
-    /// [`Error::Io`] if the new segment cannot be created; the old one stays in use.
+    /// [`Error::Io`] if the new segment cannot be created; the old one stays in use. [`Error::Poisoned`] if a sync fails.
     pub(crate) fn rotate(&self, at: impl FnOnce(Seq)) -> Result<(Seq, u64), Error> {
-        let mut tail = lock(&self.tail);
-        let segment = Segment::new(&tail.folder, tail.segment.number + 1);
-        let file = Arc::new(segment.create()?);
-        let mut buffer = Vec::new();
-        for payload in tail.open.values() {
-            entry::put(&mut buffer, Kind::Opened, Seq::ZERO, payload);
-        }
-        let durable = (&*file)
-            .write_all(&buffer)
-            .and_then(|()| file.sync_data())
-            .and_then(|()| tail.file.sync_data())
-            .map_err(Error::io("write", &segment.path));
-        if let Err(error) = durable.and_then(|()| segment.sync_folder()) {
-            // A segment that is not in use must not look like the newest one.
-            let _ = segment.delete();
-            return Err(error);
-        }
-        tail.end = (MAGIC.len() + buffer.len()) as u64;
-        tail.file = file;
-        tail.segment = segment;
-        at(tail.last_seq);
-        Ok((tail.last_seq, tail.segment.number))
+        // Nobody else rotates: flushes come one at a time. Creating and naming the file needs no lock, and takes the disk's time.
+        let number = lock(&self.tail).segment.number + 1;
+        let segment = Segment::new(&self.options.folder, number);
+        let file = segment.create(&*self.options.disk, &[])?;
+        let (old, last) = {
+            let mut tail = lock(&self.tail);
+            let mut buffer = Vec::new();
+            for payload in tail.open.values() {
+                entry::put(&mut buffer, Kind::Opened, Seq::ZERO, payload);
+            }
+            if let Err(error) = self.poison.error().map_or_else(|| file.append(&buffer), Err) {
+                // A segment that is not in use must not look like the newest one.
+                let _ = segment.delete(&*self.options.disk);
+                return Err(Error::io("write", &segment.path)(error));
+            }
+            let old = (tail.segment.clone(), Arc::clone(&tail.file), tail.end);
+            let (old_number, old_end) = (tail.segment.number, tail.end);
+            tail.older.insert(old_number, old_end);
+            tail.end = (MAGIC.len() + buffer.len()) as u64;
+            tail.marked = 0;
+            tail.file = file;
+            tail.segment = segment;
+            at(tail.last_seq);
+            (old, tail.last_seq)
+        };
+        // In order, so that a mark in a segment proves that all of its predecessors are synced.
+        let (segment, file, end) = old;
+        self.sync.sync(&segment, &file, end).map_err(Error::Poisoned)?;
+        self.sync_and_mark()?;
+        Ok((last, number))
     }
 
-    /// Deletes all segments before `number`.
+    /// Makes the newest segment durable, and says so in it.
+    fn sync_and_mark(&self) -> Result<(), Error> {
+        let (segment, file, end) = {
+            let tail = lock(&self.tail);
+            (tail.segment.clone(), Arc::clone(&tail.file), tail.end)
+        };
+        self.sync.sync(&segment, &file, end).map_err(Error::Poisoned)?;
+        let mut tail = lock(&self.tail);
+        match self.write_group(&mut tail, Group::default()) {
+            // Without room for a mark there is only less to prove damage by.
+            Err(_) if self.poison.reason().is_none() => Ok(()),
+            other => other.map_err(Error::Poisoned),
+        }
+    }
+
+    /// Deletes all segments before `number`, oldest first.
     ///
     /// # Errors
-    /// [`Error::Io`] if a segment cannot be deleted.
+    /// [`Error::Io`] if a segment cannot be deleted; it is tried again the next time.
     pub(crate) fn forget_before(&self, number: u64) -> Result<(), Error> {
-        let folder = lock(&self.tail).folder.clone();
-        for segment in Segment::list(&folder)? {
-            if segment.number < number {
-                segment.delete()?;
-            }
+        let older: Vec<u64> = lock(&self.tail).older.range(..number).map(|(number, _)| *number).collect();
+        for number in older {
+            Segment::new(&self.options.folder, number).delete(&*self.options.disk)?;
+            lock(&self.tail).older.remove(&number);
         }
+        let mut tail = lock(&self.tail);
+        self.alarm(&mut tail);
         Ok(())
     }
 
@@ -307,79 +432,53 @@ impl Log {
         lock(&self.tail).end
     }
 
+    /// Fills in what the log holds.
+    pub(crate) fn levels(&self, stats: &mut Stats) {
+        let tail = lock(&self.tail);
+        stats.log_bytes = tail.bytes();
+        stats.log_bytes_max = self.options.bytes_max;
+        stats.open_calls = tail.open.len() as u64;
+        stats.owed_rows = tail.owed.len() as u64;
+        stats.last_seq = tail.last_seq.get();
+        stats.poisoned = self.poison.reason().is_some();
+    }
+
     /// Why the log takes nothing any more, if so.
     pub(crate) fn poisoned(&self) -> Option<Unavailable> {
         self.poison.check().err()
     }
 
+    /// Makes everything that was written durable.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`] if the sync fails.
+    #[cfg(test)]
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.sync.sync_dirty().map_err(Error::Poisoned)
+    }
+
     /// Makes everything that was written durable, and ends the background thread.
     ///
     /// # Errors
-    /// [`Error::Io`] if the sync fails.
+    /// [`Error::Poisoned`] if the sync fails.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        let tail = lock(&self.tail);
-        lock(&self.sync.dirty).stop = true;
-        self.sync.wake.notify_all();
-        tail.file.sync_data().map_err(Error::io("sync", &tail.segment.path))
+        self.retry_owed();
+        self.sync.stop();
+        self.sync_and_mark()
     }
 }
 
-// === impl Syncer ===
-
-impl Syncer {
-    fn mark(&self, file: &Arc<File>) {
-        let mut dirty = lock(&self.dirty);
-        if dirty.file.is_none() {
-            dirty.file = Some(Arc::clone(file));
-            self.wake.notify_one();
-        }
-    }
-
-    fn run(&self, interval: Duration, poison: &Poison) {
-        loop {
-            {
-                let dirty = lock(&self.dirty);
-                let dirty = self
-                    .wake
-                    .wait_while(dirty, |dirty| dirty.file.is_none() && !dirty.stop)
-                    .unwrap_or_else(PoisonError::into_inner);
-                if dirty.stop {
-                    return;
-                }
-            }
-            // Entries that come within the interval share its sync.
-            std::thread::sleep(interval);
-            let file = lock(&self.dirty).file.take();
-            if let Some(file) = file
-                && let Err(error) = file.sync_data()
-            {
-                poison.set(&format!("fdatasync of the log failed: {error}"));
-                return;
-            }
-        }
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.sync.stop();
     }
 }
 
-// === impl Poison ===
+// === impl Tail ===
 
-impl Poison {
-    fn check(&self) -> Result<(), Unavailable> {
-        if !self.poisoned.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let reason = lock(&self.reason).clone().unwrap_or_else(|| "the log is poisoned".into());
-        Err(Unavailable { reason })
-    }
-
-    fn set(&self, reason: &str) -> Unavailable {
-        tracing::error!(
-            reason,
-            "the ledger was poisoned: calls are refused until the gateway is started anew"
-        );
-        let reason: Arc<str> = reason.into();
-        *lock(&self.reason) = Some(Arc::clone(&reason));
-        self.poisoned.store(true, Ordering::Release);
-        Unavailable { reason }
+impl Tail {
+    fn bytes(&self) -> u64 {
+        self.older.values().sum::<u64>() + self.end
     }
 }
 

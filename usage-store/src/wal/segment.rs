@@ -1,14 +1,16 @@
 //! Segments: their names, their order, and what can be read from them.
 
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::Error;
-use crate::wal::entry::{self, Entry, HEAD_BYTES, Parsed};
+use crate::disk::{Disk, File};
+use crate::wal::entry::{self, Entry, HEAD_BYTES, Kind, Parsed};
 
 /// The first bytes of a segment: the format's name and version.
-pub(crate) const MAGIC: &[u8; 8] = b"TOLLWAL1";
+pub(crate) const MAGIC: &[u8; 8] = b"TOLLWAL2";
+/// Segments without [`Kind::Synced`] entries, which this version reads and does not write.
+const MAGIC_1: &[u8; 8] = b"TOLLWAL1";
 
 /// A segment on disk.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,14 +19,26 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
 }
 
-/// What one segment holds.
-#[derive(Debug)]
-pub(crate) struct Contents {
-    pub(crate) bytes: Vec<u8>,
-    /// Where the last whole entry ends.
-    pub(crate) end: usize,
-    /// Whether bytes after `end` belong to no whole entry.
-    pub(crate) torn: bool,
+/// A stretch of a segment that holds no whole entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Break {
+    /// Where it starts.
+    pub(crate) start: u64,
+    /// Where the next whole entry starts, or the segment ends.
+    pub(crate) end: u64,
+    /// What is wrong there.
+    pub(crate) reason: &'static str,
+    /// Whether these bytes had been synced: then no crash explains the break.
+    pub(crate) damage: bool,
+}
+
+/// What a segment holds beside its entries.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scan {
+    /// Bytes of the segment.
+    pub(crate) length: u64,
+    /// Stretches without whole entries, in order.
+    pub(crate) breaks: Vec<Break>,
 }
 
 impl Segment {
@@ -35,112 +49,160 @@ impl Segment {
         }
     }
 
-    /// The segments of a folder, oldest first, from after the last gap in their numbers.
-    ///
-    /// Segments are deleted oldest first, so those before a gap are leftovers of a deletion that a power cut reordered.
-    pub(crate) fn list(folder: &Path) -> Result<Vec<Self>, Error> {
-        let mut segments = Vec::new();
-        for item in fs::read_dir(folder).map_err(Error::io("list", folder))? {
-            let path = item.map_err(Error::io("list", folder))?.path();
-            let number = path
-                .file_name()
-                .and_then(|name| name.to_str()?.strip_suffix(".wal")?.parse().ok());
-            if let Some(number) = number {
-                segments.push(Self { number, path });
-            }
-        }
+    /// The segments of a folder, oldest first.
+    pub(crate) fn list(disk: &dyn Disk, folder: &Path) -> Result<Vec<Self>, Error> {
+        let names = disk.list(folder).map_err(Error::io("list", folder))?;
+        let numbers = names.iter().filter_map(|name| name.strip_suffix(".wal")?.parse().ok());
+        let mut segments: Vec<_> = numbers.map(|number| Self::new(folder, number)).collect();
         segments.sort();
-        let after_gap = segments
-            .windows(2)
-            .rposition(|pair| matches!(pair, [older, newer] if older.number + 1 != newer.number));
-        if let Some(at) = after_gap {
-            let kept = segments.split_off(at + 1);
-            for leftover in std::mem::replace(&mut segments, kept) {
-                leftover.delete()?;
-            }
-        }
         Ok(segments)
     }
 
-    /// Creates the segment with its magic, durably, and opens it for appending.
-    pub(crate) fn create(&self) -> Result<fs::File, Error> {
-        let mut file = fs::File::options()
-            .append(true)
-            .create_new(true)
-            .open(&self.path)
-            .map_err(Error::io("create", &self.path))?;
-        file.write_all(MAGIC).map_err(Error::io("write", &self.path))?;
-        Ok(file)
-    }
-
-    /// Makes the segment's name durable.
-    pub(crate) fn sync_folder(&self) -> Result<(), Error> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        fs::File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(Error::io("sync", folder))
+    /// Creates the segment with its magic and first entries, durably, and opens it for appending.
+    pub(crate) fn create(&self, disk: &dyn Disk, entries: &[u8]) -> Result<Arc<dyn File>, Error> {
+        let file = disk.create(&self.path).map_err(Error::io("create", &self.path))?;
+        let bytes = [MAGIC, entries].concat();
+        let written = file.append(&bytes).and_then(|()| file.sync());
+        let named = written.map_err(Error::io("write", &self.path)).and_then(|()| {
+            let folder = self.folder();
+            disk.sync_folder(folder).map_err(Error::io("sync", folder))
+        });
+        match named {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                // A segment that is not in use must not look like the newest one.
+                let _ = disk.remove(&self.path);
+                Err(error)
+            }
+        }
     }
 
     /// Deletes the segment, durably.
-    pub(crate) fn delete(&self) -> Result<(), Error> {
-        fs::remove_file(&self.path).map_err(Error::io("delete", &self.path))?;
-        self.sync_folder()
+    pub(crate) fn delete(&self, disk: &dyn Disk) -> Result<(), Error> {
+        disk.remove(&self.path).map_err(Error::io("delete", &self.path))?;
+        let folder = self.folder();
+        disk.sync_folder(folder).map_err(Error::io("sync", folder))
     }
 
-    /// Reads the segment. A torn end is accepted only if `newest`.
-    pub(crate) fn read(&self, newest: bool) -> Result<Contents, Error> {
-        let bytes = fs::read(&self.path).map_err(Error::io("read", &self.path))?;
+    /// Whether the segment says that its predecessors were synced. Segments of format 1 were created only when they were.
+    pub(crate) fn is_marked(&self, disk: &dyn Disk) -> Result<bool, Error> {
+        let bytes = disk.read(&self.path).map_err(Error::io("read", &self.path))?;
+        if bytes.starts_with(MAGIC_1) {
+            return Ok(true);
+        }
+        let mut rest = bytes.get(MAGIC.len()..).unwrap_or_default();
+        while let Parsed::Entry(found, taken) = entry::parse(rest) {
+            if found.kind == Kind::Synced {
+                return Ok(true);
+            }
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        Ok(false)
+    }
+
+    /// Reads the segment and hands out its whole entries in order.
+    ///
+    /// # Errors
+    /// [`Error::Format`] at a segment of another version, [`Error::Io`], and what `each` says.
+    pub(crate) fn scan(
+        &self,
+        disk: &dyn Disk,
+        newest: bool,
+        mut each: impl FnMut(u64, Entry<'_>) -> Result<(), Error>,
+    ) -> Result<Scan, Error> {
+        let bytes = disk.read(&self.path).map_err(Error::io("read", &self.path))?;
+        let length = bytes.len() as u64;
         if bytes.len() < MAGIC.len() && newest {
-            // The crash came between the segment's creation and its first write.
-            return Ok(Contents {
-                torn: !bytes.is_empty(),
-                end: 0,
-                bytes,
+            // The crash came between the segment's creation and its first sync.
+            let torn = Break {
+                start: 0,
+                end: length,
+                reason: "it ends within its first bytes",
+                damage: false,
+            };
+            return Ok(Scan {
+                length,
+                breaks: vec![torn],
             });
         }
-        if !bytes.starts_with(MAGIC) {
+        let marked = bytes.starts_with(MAGIC);
+        // The magic is synced with the first entries before anything is acknowledged, but a power cut may keep the name and not the bytes.
+        let blank = newest && bytes.starts_with(&[0; MAGIC.len()]);
+        if !marked && !blank && !bytes.starts_with(MAGIC_1) {
             let found = String::from_utf8_lossy(bytes.get(..MAGIC.len()).unwrap_or(&bytes)).into_owned();
             return Err(Error::Format {
                 path: self.path.clone(),
                 found,
-                expected: "TOLLWAL1",
+                expected: "TOLLWAL2 or TOLLWAL1",
             });
         }
-        let mut end = MAGIC.len();
+        let mut at = MAGIC.len();
+        let mut synced = 0;
+        let mut breaks: Vec<Break> = Vec::new();
+        let mut settled = false;
+        if blank {
+            breaks.push(Break {
+                start: 0,
+                end: at as u64,
+                reason: "its first bytes are missing",
+                damage: false,
+            });
+        }
         loop {
-            let rest = bytes.get(end..).unwrap_or_default();
+            let rest = bytes.get(at..).unwrap_or_default();
             match entry::parse(rest) {
-                Parsed::Entry(_, taken) => end += taken,
-                Parsed::End => return Ok(Contents { bytes, end, torn: false }),
-                Parsed::Broken(_) if newest && !holds_entry(rest) => return Ok(Contents { bytes, end, torn: true }),
+                Parsed::End => break,
+                Parsed::Entry(found, taken) => {
+                    if let (Kind::Synced, Some(offset)) = (found.kind, found.payload.first_chunk()) {
+                        synced = synced.max(u64::from_le_bytes(*offset));
+                    }
+                    settled |= found.kind == Kind::Settled;
+                    each(at as u64, found)?;
+                    at += taken;
+                }
                 Parsed::Broken(reason) => {
-                    return Err(Error::Damaged {
-                        path: self.path.clone(),
-                        offset: end as u64,
+                    let start = at as u64;
+                    at = next_entry(rest).map_or(bytes.len(), |skipped| at + skipped);
+                    breaks.push(Break {
+                        start,
+                        end: at as u64,
                         reason,
+                        damage: false,
                     });
                 }
             }
         }
+        for found in &mut breaks {
+            // A successor is created only when this one is synced. Format 1 did not say what was.
+            let known = found.start < synced || (!marked && !blank && found.end < length);
+            found.damage = !newest || known || (found.start == 0 && settled);
+        }
+        Ok(Scan { length, breaks })
+    }
+
+    /// Writes the segment anew without its breaks, durably: whole or not at all.
+    pub(crate) fn rewrite(&self, disk: &dyn Disk, breaks: &[Break]) -> Result<(), Error> {
+        let bytes = disk.read(&self.path).map_err(Error::io("read", &self.path))?;
+        let mut whole = Vec::with_capacity(bytes.len());
+        let mut at = 0;
+        for found in breaks {
+            whole.extend_from_slice(bytes.get(at..found.start as usize).unwrap_or_default());
+            at = found.end as usize;
+        }
+        whole.extend_from_slice(bytes.get(at..).unwrap_or_default());
+        if !whole.starts_with(MAGIC) && !whole.starts_with(MAGIC_1) {
+            whole.splice(0..0, *MAGIC);
+        }
+        crate::disk::replace(disk, &self.path, &whole).map_err(Error::io("rewrite", &self.path))
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 }
 
-impl Contents {
-    /// The whole entries, in order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut rest = self.bytes.get(MAGIC.len()..self.end).unwrap_or_default();
-        std::iter::from_fn(move || match entry::parse(rest) {
-            Parsed::Entry(entry, taken) => {
-                rest = rest.get(taken..).unwrap_or_default();
-                Some(entry)
-            }
-            Parsed::End | Parsed::Broken(_) => None,
-        })
-    }
-}
-
-/// Whether a whole entry starts anywhere after the first byte: then the break before it is damage, not a torn end.
-fn holds_entry(bytes: &[u8]) -> bool {
-    (1..bytes.len().saturating_sub(HEAD_BYTES))
-        .any(|at| matches!(entry::parse(bytes.get(at..).unwrap_or_default()), Parsed::Entry(..)))
+/// Where the next whole entry starts after the first byte, if there is one.
+fn next_entry(bytes: &[u8]) -> Option<usize> {
+    (1..bytes.len().saturating_sub(HEAD_BYTES) + 1)
+        .find(|at| matches!(entry::parse(bytes.get(*at..).unwrap_or_default()), Parsed::Entry(..)))
 }

@@ -1,7 +1,7 @@
 //! The log against torn writes, flipped bits, and a model.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -9,26 +9,39 @@ use tollgate_record::Seq;
 
 use super::entry::{self, Kind, Parsed};
 use super::segment::{MAGIC, Segment};
-use super::{Append, Durability, Log};
+use super::{Append, Durability, Log, Options, Start};
 use crate::Error;
+use crate::disk::Os;
 use crate::recovery::Recovered;
 use crate::testing::{intent, record};
 
-fn start(folder: &TempDir, number: u64, last: Seq, durability: Durability) -> (Arc<Log>, Arc<Mutex<Vec<u64>>>) {
+fn start(folder: &TempDir, durability: Durability) -> (Arc<Log>, Arc<Mutex<Vec<u64>>>) {
+    start_with(folder, durability, u64::MAX)
+}
+
+fn start_with(folder: &TempDir, durability: Durability, bytes_max: u64) -> (Arc<Log>, Arc<Mutex<Vec<u64>>>) {
     let places = Arc::new(Mutex::new(Vec::new()));
     let sink = {
         let places = Arc::clone(&places);
         Box::new(move |rows: Vec<Box<tollgate_record::Record>>| places.lock().unwrap().extend(rows.iter().map(|row| row.seq.get())))
     };
-    let runtime = tokio::runtime::Handle::current();
-    let log = Log::start(
-        folder.path().to_owned(),
-        number,
-        last,
+    let options = Options {
+        disk: Arc::new(Os),
+        folder: folder.path().to_owned(),
         durability,
-        Duration::from_millis(1),
-        runtime,
+        // No thread syncs: what is synced is what a test says.
+        sync_interval: None,
+        bytes_max,
+        counters: Arc::default(),
+        runtime: tokio::runtime::Handle::current(),
         sink,
+    };
+    let log = Log::start(
+        options,
+        Start {
+            number: 1,
+            ..Start::default()
+        },
     )
     .unwrap();
     (log, places)
@@ -50,15 +63,23 @@ fn settled(number: u64) -> Append {
     }
 }
 
+/// Reads the log as a start does, and makes it whole.
 fn read(folder: &TempDir) -> Result<Recovered, Error> {
-    Recovered::read(folder.path(), |_| Seq::ZERO, true)
+    let mut recovered = Recovered::read(&Os, folder.path(), |_| Seq::ZERO)?;
+    recovered.check()?;
+    recovered.settle(&Os, folder.path())?;
+    Ok(recovered)
+}
+
+fn first(folder: &TempDir) -> PathBuf {
+    Segment::new(folder.path(), 1).path
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_is_read_back_in_order_in_both_durabilities() {
     for durability in [Durability::Process, Durability::Power] {
         let folder = TempDir::new().unwrap();
-        let (log, places) = start(&folder, 1, Seq::ZERO, durability);
+        let (log, places) = start(&folder, durability);
         for number in 0..50 {
             log.append(opened(number)).await.unwrap().unwrap();
             if number % 5 != 0 {
@@ -79,7 +100,7 @@ async fn what_was_acknowledged_is_read_back_in_order_in_both_durabilities() {
 #[tokio::test]
 async fn entries_that_are_queued_together_are_each_told() {
     let folder = TempDir::new().unwrap();
-    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let (log, _) = start(&folder, Durability::Process);
     let waiting: Vec<_> = (0..1000).map(|number| log.append(settled(number))).collect();
     for written in waiting {
         written.await.unwrap().unwrap();
@@ -90,7 +111,7 @@ async fn entries_that_are_queued_together_are_each_told() {
 #[tokio::test]
 async fn an_entry_is_written_although_its_writer_is_gone() {
     let folder = TempDir::new().unwrap();
-    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let (log, _) = start(&folder, Durability::Process);
     drop(log.append(settled(1)));
     log.append(settled(2)).await.unwrap().unwrap();
     assert_eq!(read(&folder).unwrap().rows.len(), 2);
@@ -99,7 +120,7 @@ async fn an_entry_is_written_although_its_writer_is_gone() {
 #[tokio::test]
 async fn a_new_segment_carries_the_open_calls_so_that_older_ones_can_go() {
     let folder = TempDir::new().unwrap();
-    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let (log, _) = start(&folder, Durability::Process);
     for number in 0..3 {
         log.append(opened(number)).await.unwrap().unwrap();
     }
@@ -119,9 +140,9 @@ async fn a_new_segment_carries_the_open_calls_so_that_older_ones_can_go() {
 #[tokio::test]
 async fn a_torn_end_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
     let folder = TempDir::new().unwrap();
-    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let (log, _) = start(&folder, Durability::Process);
     log.append(settled(1)).await.unwrap().unwrap();
-    let path = folder.path().join("00000000000000000001.wal");
+    let path = first(&folder);
     let whole = std::fs::read(&path).unwrap().len();
     log.append(settled(2)).await.unwrap().unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -136,11 +157,13 @@ async fn a_torn_end_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
 #[tokio::test]
 async fn a_flipped_bit_before_the_end_stops_the_start_and_names_the_place() {
     let folder = TempDir::new().unwrap();
-    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let (log, _) = start(&folder, Durability::Process);
     for number in 0..3 {
         log.append(settled(number)).await.unwrap().unwrap();
     }
-    let path = folder.path().join("00000000000000000001.wal");
+    // Everything is synced, and the log says so: no crash explains a break.
+    log.close().unwrap();
+    let path = first(&folder);
     let bytes = std::fs::read(&path).unwrap();
     let Parsed::Entry(_, taken) = entry::parse(&bytes[MAGIC.len()..]) else {
         panic!("the first entry is whole")
@@ -165,28 +188,90 @@ async fn a_flipped_bit_before_the_end_stops_the_start_and_names_the_place() {
 #[tokio::test]
 async fn a_damaged_end_of_an_older_segment_is_no_torn_write() {
     let folder = TempDir::new().unwrap();
-    let (log, _) = start(&folder, 1, Seq::ZERO, Durability::Process);
+    let (log, _) = start(&folder, Durability::Process);
     log.append(settled(1)).await.unwrap().unwrap();
     log.rotate(|_| ()).unwrap();
-    let path = folder.path().join("00000000000000000001.wal");
+    let path = first(&folder);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
     assert!(matches!(read(&folder), Err(Error::Damaged { .. })));
 }
 
-#[test]
-fn segments_before_a_gap_are_leftovers() {
+#[tokio::test]
+async fn an_unsynced_entry_that_a_power_cut_lost_is_cut_out_and_those_after_it_stay() {
     let folder = TempDir::new().unwrap();
-    for number in [1, 2, 4, 5] {
-        Segment::new(folder.path(), number).create().unwrap();
+    let (log, _) = start(&folder, Durability::Process);
+    for number in 0..3 {
+        log.append(settled(number)).await.unwrap().unwrap();
     }
-    let numbers: Vec<_> = Segment::list(folder.path())
-        .unwrap()
-        .iter()
-        .map(|segment| segment.number)
-        .collect();
-    assert_eq!(numbers, [4, 5]);
-    assert!(!folder.path().join("00000000000000000002.wal").exists());
+    let path = first(&folder);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let Parsed::Entry(_, taken) = entry::parse(&bytes[MAGIC.len()..]) else {
+        panic!("the first entry is whole")
+    };
+    let second = MAGIC.len() + taken;
+    let Parsed::Entry(_, lost) = entry::parse(&bytes[second..]) else {
+        panic!("the second entry is whole")
+    };
+    bytes[second..second + lost].fill(0);
+    std::fs::write(&path, &bytes).unwrap();
+    for _ in 0..2 {
+        // The second time, the log is whole.
+        let recovered = read(&folder).unwrap();
+        assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [1, 3]);
+    }
+    assert_eq!(std::fs::read(&path).unwrap().len(), bytes.len() - lost);
+}
+
+#[tokio::test]
+async fn a_rotation_that_a_power_cut_interrupts_loses_nothing_that_was_synced() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, Durability::Process);
+    log.append(settled(1)).await.unwrap().unwrap();
+    log.sync().unwrap();
+    log.append(settled(2)).await.unwrap().unwrap();
+    // The successor was created, and the cut came before the older segment was synced.
+    let bytes = std::fs::read(first(&folder)).unwrap();
+    std::fs::write(first(&folder), &bytes[..bytes.len() - 1]).unwrap();
+    std::fs::write(Segment::new(folder.path(), 2).path, MAGIC).unwrap();
+    let recovered = read(&folder).unwrap();
+    assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [1]);
+}
+
+#[tokio::test]
+async fn segments_before_a_gap_are_leftovers_only_if_the_table_has_their_rows() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start(&folder, Durability::Process);
+    for number in 1..=3 {
+        log.append(settled(number)).await.unwrap().unwrap();
+        log.rotate(|_| ()).unwrap();
+    }
+    Segment::new(folder.path(), 2).delete(&Os).unwrap();
+    assert!(matches!(read(&folder), Err(Error::Missing { path }) if path.ends_with("00000000000000000002.wal")));
+    let mut recovered = Recovered::read(&Os, folder.path(), |_| Seq::new(2)).unwrap();
+    recovered.check().unwrap();
+    assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [3]);
+    recovered.settle(&Os, folder.path()).unwrap();
+    assert!(!first(&folder).exists());
+}
+
+#[tokio::test]
+async fn at_its_limit_the_log_takes_no_new_call_and_still_ends_those_that_are_open() {
+    let folder = TempDir::new().unwrap();
+    let (log, _) = start_with(&folder, Durability::Process, 2_000);
+    let mut number = 0;
+    while log.append(opened(number)).await.unwrap().is_ok() {
+        number += 1;
+    }
+    assert!(number > 1);
+    let refused = log.append(settled(number)).await.unwrap().unwrap_err();
+    assert!(refused.reason.contains("2000 bytes"), "{}", refused.reason);
+    for open in 0..number {
+        log.append(settled(open)).await.unwrap().unwrap();
+    }
+    let (_, segment) = log.rotate(|_| ()).unwrap();
+    log.forget_before(segment).unwrap();
+    log.append(opened(number)).await.unwrap().unwrap();
 }
 
 #[test]
