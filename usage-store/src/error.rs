@@ -70,6 +70,17 @@ pub enum Error {
     /// The warehouse refused.
     #[error("the warehouse failed")]
     Table(#[from] deltalake_core::DeltaTableError),
+    /// A change of the table rests on a state of it that is no more; nothing was changed.
+    #[error("the table at {url} was changed by another writer meanwhile: {reason}")]
+    Conflict {
+        /// The table.
+        url: String,
+        /// What is no longer so.
+        reason: String,
+    },
+    /// A file could not be encoded or decoded.
+    #[error("a Parquet file failed")]
+    Parquet(#[from] parquet::errors::ParquetError),
     /// The warehouse holds another schema.
     #[error("the table at {url} has other columns than this version writes: {reason}")]
     Schema {
@@ -92,6 +103,12 @@ pub enum Error {
     /// A background task ended before its work was done.
     #[error("the ledger's task ended before its work was done")]
     TaskEnded,
+}
+
+impl From<object_store::Error> for Error {
+    fn from(source: object_store::Error) -> Self {
+        Self::Table(source.into())
+    }
 }
 
 impl Error {

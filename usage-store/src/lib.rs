@@ -16,12 +16,14 @@ mod history;
 mod hot;
 mod ledger;
 mod location;
+pub mod parquet;
 pub mod rating;
 mod recovery;
 pub mod reference;
 mod schema;
 mod stats;
 mod store;
+pub mod synthetic;
 mod table;
 mod tables;
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
 use crate::stats::{Counters, Stats, add};
 use crate::table::Table;
+use crate::table::lake::Stamp;
 use crate::tables::View;
 use crate::wal::segment::Segment;
 use crate::wal::{Durability, Log, Options, Start, lock};
@@ -370,7 +371,7 @@ impl Shared {
         let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<Vec<_>, _>>()?;
         let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
         let table = lock(&self.view).table.clone();
-        let table = table.append(batches, &self.config.instance, last).await?;
+        let table = table.append(batches, &self.config.instance, last, Stamp::system()).await?;
         let version = table.version();
         {
             // At one instant the rows leave memory and appear in the table: no query sees them twice or not at all.
@@ -460,7 +461,9 @@ async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBoo
             }
         }
         if !recovered.rows.is_empty() {
-            table = table.append(vec![crate::usage_batch(&recovered.rows)?], &owner, last).await?;
+            table = table
+                .append(vec![crate::usage_batch(&recovered.rows)?], &owner, last, Stamp::system())
+                .await?;
         }
         for number in recovered.segments.keys() {
             Segment::new(folder, *number).delete(disk)?;

@@ -1,0 +1,232 @@
+//! Rows as Parquet: in which order they lie in a file, and how each column is encoded.
+//!
+//! Every choice here was measured (`cargo bench -p tollgate-usage-store --bench parquet`, BENCHMARKS.md, section "Parquet"). It writes no
+//! file and knows no table: bytes come out, [`crate::table`] takes them.
+//!
+//! # Order
+//! Rows are sorted by team, then by model (the one that answered, else the one that was asked for), then by start time. Files cover a
+//! stretch of time each, so time prunes files by their statistics, and team and model prune row groups and pages inside.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{Date32Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnPath;
+
+use crate::schema::{PARTITION, usage_schema};
+
+/// Rows of a row group: a filter by team reads a part of a file only, and a writer holds about ten megabytes.
+pub const ROW_GROUP_ROWS: usize = 131_072;
+
+/// Columns of which `take` by place is dearer than their encoding; all others are short.
+const IDS: [&str; 2] = ["call_id", "request_id"];
+
+/// A file in memory.
+#[derive(Debug)]
+pub struct Encoded {
+    /// The file.
+    pub bytes: Bytes,
+    /// What its footer says.
+    pub metadata: ParquetMetaData,
+}
+
+/// The rows of one day, in order: their places among all rows of the batches.
+#[derive(Debug)]
+pub struct Day {
+    /// Days since 1970-01-01, UTC.
+    pub day: i32,
+    /// Places, counted through all batches.
+    pub places: Vec<u32>,
+}
+
+/// The columns of table `usage` that stand in its files: all but the partition's.
+pub fn file_schema() -> SchemaRef {
+    let fields: Vec<_> = usage_schema()
+        .fields()
+        .iter()
+        .filter(|field| field.name() != PARTITION)
+        .cloned()
+        .collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// How the columns of table `usage` are encoded.
+pub fn properties() -> WriterPropertiesBuilder {
+    let column = |name: &str| ColumnPath::from(name);
+    let mut builder = WriterProperties::builder()
+        .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_truncate_length(None);
+    for name in IDS {
+        builder = builder
+            .set_column_dictionary_enabled(column(name), false)
+            .set_column_encoding(column(name), Encoding::DELTA_BYTE_ARRAY);
+    }
+    builder
+}
+
+/// Puts the rows of some batches in the order in which they lie in files: a list per day, days ascending.
+///
+/// # Errors
+/// [`ArrowError`] if the batches are not of table `usage`, or have more than 2^32 rows.
+pub fn order(batches: &[RecordBatch]) -> Result<Vec<Day>, ArrowError> {
+    let mut keys = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    let (mut teams, mut models) = (Ranks::default(), Ranks::default());
+    for batch in batches {
+        let text = |name: &str| column(batch, name).map(|array| array.as_string::<i32>());
+        let (team, answered, asked) = (text("team")?, text("response_model")?, text("request_model")?);
+        let day = column(batch, PARTITION)?.as_primitive::<Date32Type>();
+        let start = column(batch, "start_time")?.as_primitive::<TimestampMicrosecondType>();
+        for row in 0..batch.num_rows() {
+            let model = if answered.is_valid(row) { answered } else { asked };
+            let place = u32::try_from(keys.len()).map_err(|_| ArrowError::InvalidArgumentError("too many rows at once".into()))?;
+            keys.push(Key {
+                day: day.value(row),
+                team: teams.number(team.is_valid(row).then(|| team.value(row))),
+                model: models.number(model.is_valid(row).then(|| model.value(row))),
+                start: start.value(row),
+                place,
+            });
+        }
+    }
+    let (teams, models) = (teams.ranks(), models.ranks());
+    for key in &mut keys {
+        key.team = rank(&teams, key.team);
+        key.model = rank(&models, key.model);
+    }
+    keys.sort_unstable();
+    let days = keys.chunk_by(|left, right| left.day == right.day).filter_map(|keys| {
+        let day = keys.first()?.day;
+        let places = keys.iter().map(|key| key.place).collect();
+        Some(Day { day, places })
+    });
+    Ok(days.collect())
+}
+
+/// Where a row goes. The place comes last, so that the order is total.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    day: i32,
+    team: u32,
+    model: u32,
+    start: i64,
+    place: u32,
+}
+
+/// Numbers for texts in order of their appearance; a missing one is number 0.
+#[derive(Default)]
+struct Ranks<'a> {
+    numbers: HashMap<&'a str, u32>,
+    /// Neighbours are often the same.
+    last: Option<(&'a str, u32)>,
+}
+
+impl<'a> Ranks<'a> {
+    fn number(&mut self, text: Option<&'a str>) -> u32 {
+        let Some(text) = text else { return 0 };
+        if let Some((last, number)) = self.last
+            && last == text
+        {
+            return number;
+        }
+        let next = u32::try_from(self.numbers.len() + 1).unwrap_or(u32::MAX);
+        let number = *self.numbers.entry(text).or_insert(next);
+        self.last = Some((text, number));
+        number
+    }
+
+    /// The rank of each number among the texts, sorted by bytes.
+    fn ranks(&self) -> Vec<u32> {
+        let mut sorted: Vec<_> = self.numbers.iter().collect();
+        sorted.sort_unstable();
+        let mut ranks = vec![0; sorted.len() + 1];
+        for (rank, (_, number)) in (1..).zip(sorted) {
+            if let Some(slot) = ranks.get_mut(*number as usize) {
+                *slot = rank;
+            }
+        }
+        ranks
+    }
+}
+
+fn rank(ranks: &[u32], number: u32) -> u32 {
+    ranks.get(number as usize).copied().unwrap_or(0)
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| ArrowError::SchemaError(format!("column {name} is missing")))
+}
+
+/// Encodes rows of some batches, given by their places, as one file.
+///
+/// Column after column is gathered and encoded, so beside the batches only one column and the encoded bytes are held.
+///
+/// # Errors
+/// [`ParquetError`] if a column does not fit `schema`, which would be a defect.
+pub fn encode(
+    batches: &[RecordBatch],
+    places: &[u32],
+    schema: &SchemaRef,
+    properties: WriterPropertiesPtr,
+) -> Result<Encoded, ParquetError> {
+    let parquet_schema = ArrowSchemaConverter::new().convert(schema)?;
+    let mut bytes = Vec::new();
+    let mut file = SerializedFileWriter::new(&mut bytes, parquet_schema.root_schema_ptr(), properties)?;
+    let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(schema));
+    let groups: Vec<UInt32Array> = places
+        .chunks(ROW_GROUP_ROWS)
+        .map(|places| UInt32Array::from(places.to_vec()))
+        .collect();
+    let mut writers = (0..groups.len())
+        .map(|group| factory.create_column_writers(group).map(Vec::into_iter))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut chunks: Vec<Vec<ArrowColumnChunk>> = groups.iter().map(|_| Vec::new()).collect();
+    for field in schema.fields() {
+        let parts = batches
+            .iter()
+            .map(|batch| column(batch, field.name()).map(AsRef::as_ref))
+            .collect::<Result<Vec<&dyn Array>, _>>()?;
+        let missing = parts.iter().all(|part| part.null_count() == part.len());
+        let all = if missing { None } else { Some(concat(&parts)?) };
+        for ((group, writers), chunks) in groups.iter().zip(&mut writers).zip(&mut chunks) {
+            let array = match &all {
+                Some(all) => take(all, group, None)?,
+                None => new_null_array(field.data_type(), group.len()),
+            };
+            for leaf in compute_leaves(field, &array)? {
+                let mut writer: ArrowColumnWriter = writers
+                    .next()
+                    .ok_or_else(|| ParquetError::General("a column has more leaves than the schema says".into()))?;
+                writer.write(&leaf)?;
+                chunks.push(writer.close()?);
+            }
+        }
+    }
+    for chunks in chunks {
+        let mut group = file.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close()?;
+    }
+    let metadata = file.close()?;
+    Ok(Encoded {
+        bytes: bytes.into(),
+        metadata,
+    })
+}

@@ -1,0 +1,234 @@
+//! The table on disk: Parquet files in a Delta Lake table, partitioned by UTC day.
+//!
+//! - [`lake`]: any Delta table, and commits to it that happen once or not at all.
+//! - [`name`]: what a file's name says of its rows.
+//! - [`upload`], [`stats`]: a file on its way into the table.
+//!
+//! # Invariants
+//! 1. A commit adds its files and moves the application transaction of its instance to the last place among its rows, or does neither.
+//! 2. So after a crash or a lost answer, the transaction's version says which rows are in the table, and no row is appended twice.
+//! 3. A file's name says which rows it may hold ([`name`]).
+//! 4. A file that was written and whose commit failed is part of no version; vacuum removes it.
+
+#[allow(dead_code, reason = "what compaction and rollups read of a table")]
+pub(crate) mod lake;
+#[allow(dead_code, reason = "what compaction and rollups read of a name")]
+pub(crate) mod name;
+mod stats;
+#[cfg(test)]
+mod tests;
+pub(crate) mod upload;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{max, min, take};
+use arrow::datatypes::Int64Type;
+use datafusion::catalog::TableProvider;
+use datafusion::error::DataFusionError;
+use deltalake_core::kernel::Add;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use tollgate_record::{Name, Seq};
+
+use self::lake::{Change, Definition, Lake, Move, Stamp};
+use self::name::FileName;
+use self::upload::upload;
+use crate::Error;
+use crate::location::Location;
+use crate::parquet::{encode, file_schema, order, properties};
+use crate::schema::{PARTITION, usage_schema};
+
+/// Columns whose bounds the log knows, so that files are left out by them: those that queries filter by. Each costs some 80 bytes of log
+/// a file, which is read at every start.
+pub(crate) const STATS_COLUMNS: &[&str] = &[
+    "call_id",
+    "request_id",
+    "instance",
+    "seq",
+    "start_time",
+    "duration_us",
+    "org",
+    "team",
+    "project",
+    "service",
+    "user_id",
+    "key_id",
+    "session_id",
+    "trace_id",
+    "operation_name",
+    "provider_name",
+    "request_model",
+    "response_model",
+    "outcome",
+    "status_code",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "currency",
+    "cost_status",
+    "corrects",
+];
+
+/// Rows of one file at most: as many as a compacted file of the usual size has. More rows at once become more files.
+const FILE_ROWS_MAX: usize = 2 << 20;
+
+/// The table as of one version; cloning is cheap.
+#[derive(Clone)]
+pub(crate) struct Table {
+    lake: Lake,
+}
+
+impl Table {
+    /// Opens the table, or creates it.
+    ///
+    /// # Errors
+    /// [`Error::Location`] if the location is none, [`Error::Schema`] if another table is there, [`Error::Table`] if the store refuses.
+    pub(crate) async fn open(location: &Location) -> Result<Self, Error> {
+        let lake = Lake::open(location, &definition()).await?;
+        Ok(Self { lake })
+    }
+
+    /// Opens the table if it is there; changes nothing.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub(crate) async fn open_existing(location: &Location) -> Result<Option<Self>, Error> {
+        let lake = Lake::open_existing(location, &usage_schema()).await?;
+        Ok(lake.map(|lake| Self { lake }))
+    }
+
+    /// The Delta table.
+    #[allow(dead_code, reason = "what compaction and rollups read of a table")]
+    pub(crate) fn lake(&self) -> &Lake {
+        &self.lake
+    }
+
+    /// The last place of an instance's rows in the table.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the log cannot be read.
+    pub(crate) async fn committed(&self, instance: &Name) -> Result<Seq, Error> {
+        let version = self.lake.transaction(instance.as_str()).await?;
+        Ok(Seq::new(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0)))
+    }
+
+    /// Appends rows of an instance and says that its rows up to `last` are in the table: both or neither.
+    ///
+    /// Safe to call again after an error: rows that are in the table already are not appended.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the store failed, [`Error::Conflict`] if too many others commit at once.
+    ///
+    /// # Cancel safety
+    /// As after an error.
+    pub(crate) async fn append(&self, batches: Vec<RecordBatch>, instance: &Name, last: Seq, stamp: Stamp) -> Result<Self, Error> {
+        // An earlier attempt may have succeeded although it was reported as failed.
+        let newest = Self {
+            lake: self.lake.newest().await?,
+        };
+        if newest.committed(instance).await? >= last {
+            return Ok(newest);
+        }
+        let mut adds = Vec::new();
+        for group in groups(batches) {
+            newest.write_files(&group, instance, stamp, &mut adds).await?;
+        }
+        let change = Change {
+            operation: DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(vec![PARTITION.to_owned()]),
+                predicate: None,
+            },
+            adds,
+            removes: Vec::new(),
+            moves: vec![Move {
+                id: instance.to_string(),
+                from: None,
+                to: i64::try_from(last.get()).unwrap_or(i64::MAX),
+            }],
+            data_change: true,
+        };
+        let lake = newest.lake.commit(&change, stamp).await?.lake();
+        Ok(Self { lake })
+    }
+
+    /// Writes a file a day.
+    async fn write_files(&self, batches: &[RecordBatch], instance: &Name, stamp: Stamp, adds: &mut Vec<Add>) -> Result<(), Error> {
+        let (schema, properties) = (file_schema(), Arc::new(properties().build()));
+        for day in order(batches)? {
+            let (first, last) = span(batches, &day.places)?;
+            let file = encode(batches, &day.places, &schema, Arc::clone(&properties))?;
+            let name = FileName::Flushed {
+                instance: instance.clone(),
+                first,
+                last,
+            };
+            let partition = HashMap::from([(PARTITION.to_owned(), Some(name::date(day.day)))]);
+            let path = name.path(day.day, stamp.id);
+            adds.push(upload(&self.lake.store(), path, partition, file, &schema, STATS_COLUMNS, stamp).await?);
+        }
+        Ok(())
+    }
+
+    /// The table's rows in the types of [`usage_schema`].
+    ///
+    /// # Errors
+    /// What the table's log says.
+    pub(crate) async fn provider(&self) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        self.lake.provider().await
+    }
+
+    /// The table's version.
+    pub(crate) fn version(&self) -> u64 {
+        self.lake.version()
+    }
+
+    /// The table's files and their statistics, as Delta's log has them.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the log cannot be read.
+    pub(crate) fn files(&self) -> Result<RecordBatch, Error> {
+        self.lake.files_batch()
+    }
+}
+
+/// What table `usage` is when it is created.
+pub(crate) fn definition() -> Definition {
+    Definition {
+        name: "usage",
+        comment: "one row per call: who called which model, what it used and what it cost",
+        schema: usage_schema(),
+        partition: &[PARTITION],
+        properties: vec![("delta.dataSkippingStatsColumns".to_owned(), STATS_COLUMNS.join(","))],
+    }
+}
+
+/// Splits batches so that none of the files gets too large.
+fn groups(batches: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
+    let mut groups = vec![Vec::new()];
+    let mut rows = 0;
+    for batch in batches {
+        if rows > 0 && rows + batch.num_rows() > FILE_ROWS_MAX {
+            groups.push(Vec::new());
+            rows = 0;
+        }
+        rows += batch.num_rows();
+        groups.last_mut().expect("there is one from the start").push(batch);
+    }
+    groups
+}
+
+/// The lowest and the highest place (`seq`) among some rows.
+fn span(batches: &[RecordBatch], places: &[u32]) -> Result<(Seq, Seq), Error> {
+    let parts: Vec<_> = batches
+        .iter()
+        .filter_map(|batch| batch.column_by_name("seq"))
+        .map(AsRef::as_ref)
+        .collect();
+    let all = arrow::compute::concat(&parts)?;
+    let taken = take(&all, &arrow::array::UInt32Array::from(places.to_vec()), None)?;
+    let seqs = taken.as_primitive::<Int64Type>();
+    let seq = |value: Option<i64>| Seq::new(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0));
+    Ok((seq(min(seqs)), seq(max(seqs))))
+}
