@@ -69,9 +69,14 @@ pub(crate) struct Source {
     /// Token for --url
     #[arg(long, value_name = "TOKEN", env = "TOLLGATE_ADMIN_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
-    /// Table location, if it is not in the data directory: file:PATH
-    #[arg(long, value_name = "LOCATION", conflicts_with = "url")]
+    /// Table location, if it is not in the data directory: file:PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    ///
+    /// An object store is reached with the credentials of the environment, such as AWS_ACCESS_KEY_ID.
+    #[arg(long, value_name = "LOCATION", conflicts_with_all = ["url", "config"])]
     pub(crate) table: Option<String>,
+    /// The gateway's configuration, which says where its table is and how it is reached
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "url")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

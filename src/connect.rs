@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use futures::StreamExt;
+use tollgate_controller::Gateway;
 use tollgate_query_api::{Engine, Format, Limits, Query};
 use tollgate_usage_store::{Error, Location, Offline};
 
@@ -29,9 +30,10 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
             source.data.display()
         );
     }
-    let table = match &source.table {
-        Some(location) => Location::parse(location)?,
-        None => Location::parse(&format!("file:{}", source.data.join("usage").display()))?,
+    let table = match (&source.table, &source.config) {
+        (Some(location), _) => Location::parse(location)?,
+        (None, Some(config)) => crate::wiring::location(&crate::check::resources(config)?.gateway, &source.data)?,
+        (None, None) => crate::wiring::location(&Gateway::default(), &source.data)?,
     };
     match Offline::open(&source.data, &table).await {
         Ok(offline) => embedded(offline, statement, format).await,

@@ -9,6 +9,7 @@ use tollgate_controller as controller;
 use tollgate_controller::gateway;
 use tollgate_controller::ledger::{Durability, Memory};
 use tollgate_controller::provider::{AccessMode, Auth};
+use tollgate_controller::table::{self, Table};
 use tollgate_controller::template::{self, Dialect};
 use tollgate_controller::{ApiKey, LlmProvider, LlmProviderTemplate, Resources};
 use tollgate_proxy as proxy;
@@ -64,9 +65,7 @@ pub(crate) fn proxy(gateway: &controller::Gateway) -> proxy::Config {
 pub(crate) fn ledger(gateway: &controller::Gateway, data: &Path) -> anyhow::Result<store::Config> {
     let declared = &gateway.ledger;
     let mut config = store::Config::new(data, gateway.name.clone())?;
-    if let Some(table) = &declared.table {
-        config.table = store::Location::parse(&format!("file:{}", table.display()))?;
-    }
+    config.table = location(gateway, data)?;
     config.durability = match declared.durability {
         Durability::Process => store::Durability::Process,
         Durability::Power => store::Durability::Power,
@@ -77,6 +76,59 @@ pub(crate) fn ledger(gateway: &controller::Gateway, data: &Path) -> anyhow::Resu
     config.flush_bytes = declared.flush.bytes;
     config.flush_interval = declared.flush.interval;
     Ok(config)
+}
+
+/// Where the table lies: in the data directory, if nothing else is declared.
+pub(crate) fn location(gateway: &controller::Gateway, data: &Path) -> anyhow::Result<store::Location> {
+    let file = |path: &Path| store::Location::parse(&format!("file:{}", path.display()));
+    Ok(match &gateway.ledger.table {
+        None => file(&data.join("usage"))?,
+        Some(Table::Folder(path)) => file(path)?,
+        Some(Table::Bucket(_, location)) => store::Location::open(location, &store_access(&gateway.ledger.store))?,
+    })
+}
+
+/// How an object store is reached.
+fn store_access(declared: &table::Store) -> store::Access {
+    let hidden = |secret: &controller::Secret| store::Hidden::new(secret.expose());
+    store::Access {
+        endpoint: declared
+            .endpoint
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        allow_http: declared.allow_http,
+        ca: declared.ca.as_ref().map(|pem| pem.bytes().to_vec()),
+        region: declared.region.clone(),
+        virtual_hosted: declared.addressing == table::Addressing::VirtualHosted,
+        account: declared.account.clone(),
+        credentials: match &declared.credentials {
+            table::Credentials::Environment => store::Credentials::Environment,
+            table::Credentials::Aws {
+                access_key_id,
+                secret_access_key,
+                session_token,
+            } => store::Credentials::Aws {
+                access_key_id: access_key_id.clone(),
+                secret_access_key: hidden(secret_access_key),
+                session_token: session_token.as_ref().map(hidden),
+            },
+            table::Credentials::GoogleServiceAccount(key) => store::Credentials::GoogleServiceAccount(hidden(key)),
+            table::Credentials::AzureKey(key) => store::Credentials::AzureKey(hidden(key)),
+            table::Credentials::AzureSas(token) => store::Credentials::AzureSas(hidden(token)),
+            table::Credentials::AzureClient {
+                tenant_id,
+                client_id,
+                client_secret,
+            } => store::Credentials::AzureClient {
+                tenant_id: tenant_id.clone(),
+                client_id: client_id.clone(),
+                client_secret: hidden(client_secret),
+            },
+        },
+        connect_timeout: declared.connect_timeout,
+        request_timeout: declared.request_timeout,
+        retry_timeout: declared.retry_timeout,
+    }
 }
 
 /// What SQL may use; its spill files lie in the data directory.

@@ -1,10 +1,10 @@
 //! `spec.ledger` and `spec.query` of a Gateway: how calls are made durable, and what SQL may use.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::field::Fields;
 use crate::limits::count;
+use crate::table::{Store, Table};
 use crate::value::Value;
 
 const FLUSH_ROWS: u64 = 262_144;
@@ -28,8 +28,10 @@ pub struct Ledger {
     pub durability: Durability,
     /// When rows leave the hot buffer for the table.
     pub flush: Flush,
-    /// Directory of the table; `None` is `usage` in the data directory. Relative ones start at the working directory.
-    pub table: Option<PathBuf>,
+    /// Where the table lies; `None` is `usage` in the data directory.
+    pub table: Option<Table>,
+    /// How the table's object store is reached, if it lies in one.
+    pub store: Store,
     /// Longest wait of a written row for fdatasync with [`Durability::Process`].
     pub sync_interval: Duration,
     /// Bytes of the write-ahead log from which on calls are refused; an alarm is raised at half of it.
@@ -95,6 +97,7 @@ impl Default for Ledger {
             durability: Durability::default(),
             flush: Flush::default(),
             table: None,
+            store: Store::default(),
             sync_interval: SYNC_INTERVAL,
             log_bytes: LOG_BYTES,
         }
@@ -105,35 +108,19 @@ impl Ledger {
     pub(crate) fn read(mut fields: Fields<'_>) -> Self {
         let durabilities = [("process", Durability::Process), ("power", Durability::Power)];
         let second = Duration::from_secs(1);
+        let table = fields.take("table");
+        let location = table.as_ref().and_then(Table::read);
         let ledger = Self {
             durability: fields.choice("durability", Durability::default(), &durabilities),
             flush: Flush::read(fields.map("flush")),
-            table: fields.take("table").and_then(|value| table(&value)),
+            store: Store::read(fields.map("store"), &location, table.is_none() || location.is_some()),
+            table: location,
             sync_interval: fields.duration("sync_interval", SYNC_INTERVAL, Duration::from_millis(1)..=10 * second),
             log_bytes: fields.size("log_bytes", LOG_BYTES, (1 << 20)..=(1 << 50)),
         };
         fields.finish();
         ledger
     }
-}
-
-fn table(value: &Value<'_>) -> Option<PathBuf> {
-    let text = value.text()?;
-    let path = match text.resolved.split_once(':') {
-        Some(("file", path)) if !path.starts_with("//") => Some(path),
-        // file:///path is the same with an empty host.
-        Some(("file", path)) => path.strip_prefix("//").filter(|path| path.starts_with('/')),
-        Some(("s3" | "s3a" | "gs" | "az" | "abfs" | "abfss", _)) => {
-            value.wrong("object stores are not available in this version: write file:PATH, such as file:./data/usage");
-            return None;
-        }
-        _ => None,
-    };
-    let path = path.filter(|path| !path.is_empty());
-    if path.is_none() {
-        value.wrong("is no file:PATH, such as file:./data/usage");
-    }
-    path.map(PathBuf::from)
 }
 
 // === impl Flush ===

@@ -22,6 +22,7 @@ pub mod provider;
 mod quantity;
 mod secret;
 mod source;
+pub mod table;
 pub mod template;
 mod value;
 mod watch;

@@ -199,7 +199,9 @@ impl Upstream {
     }
 
     fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let url = fields.required("url").and_then(|value| upstream_url(&value));
+        let url = fields
+            .required("url")
+            .and_then(|value| service_url(&value, "https://api.openai.com", "auth.value"));
         let auth = match fields.take("auth") {
             Some(value) => value.fields().and_then(Auth::read),
             None => Some(Auth::None),
@@ -220,20 +222,21 @@ impl Upstream {
     }
 }
 
-/// Reads a URL without ever quoting it: one with a password in it is a likely mistake.
-fn upstream_url(value: &Value<'_>) -> Option<Url> {
+/// Reads a URL without ever quoting it: one with a password in it is a likely mistake. `credentials` is where those belong.
+pub(crate) fn service_url(value: &Value<'_>, example: &str, credentials: &str) -> Option<Url> {
     let text = value.text()?.resolved;
     let mut url = match Url::parse(&text) {
         Ok(url) => url,
         Err(error) => {
-            value.wrong(format!("is no URL such as https://api.openai.com: {error}"));
+            value.wrong(format!("is no URL such as {example}: {error}"));
             return None;
         }
     };
+    let with_password = format!("must not have a user or password: credentials belong into {credentials}");
     let reason = if !matches!(url.scheme(), "http" | "https") {
         "must start with https:// or http://"
     } else if !url.username().is_empty() || url.password().is_some() {
-        "must not have a user or password: credentials belong into auth.value"
+        &with_password
     } else if url.query().is_some() {
         "must not have a query"
     } else if url.fragment().is_some() {

@@ -23,11 +23,11 @@ fn busy() -> Config {
     Config::standard().replacing("flush: {rows: 200, interval: 1s}", "flush: {rows: 64, interval: 200ms}")
 }
 
-const SEEN: &str = "SELECT call_id, outcome, seq, cost, cost_status FROM usage ORDER BY seq";
+pub(crate) const SEEN: &str = "SELECT call_id, outcome, seq, cost, cost_status FROM usage ORDER BY seq";
 
 /// Checks a ledger against the answers that were read; returns how many calls were interrupted.
 #[track_caller]
-fn complete(rows: &[Row], acknowledged: &[String], clients: usize) {
+pub(crate) fn complete(rows: &[Row], acknowledged: &[String], clients: usize) {
     let mut outcomes: BTreeMap<&str, &str> = BTreeMap::new();
     for (place, row) in rows.iter().enumerate() {
         assert_eq!(row.int("seq"), Some(place as i64 + 1), "no row is missing or doubled");

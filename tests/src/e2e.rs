@@ -50,6 +50,7 @@ behaviours!(
     sdks,
     shutdown,
     sql,
+    stores,
     streams,
     token_classes,
     torture,

@@ -33,6 +33,7 @@ mod wal;
 pub use batch::usage_batch;
 pub use error::Error;
 pub use location::Location;
+pub use location::access::{Access, Credentials, Hidden};
 pub use rating::PriceBook;
 pub use schema::usage_schema;
 pub use stats::Stats;

@@ -48,6 +48,9 @@ pub fn tables() -> String {
          | `meter`, `unit`, `per`, `price`, `discount`, `currency` | What `per` units cost, and the share of it that is not owed. |\n\
          | `effective_from`, `effective_to` | When it holds: from the first, before the second. |\n\
          | `source` | Where the price was read. |\n\n\
+         ## hot\n\n\
+         The rows of `usage` that are in memory and in the log only, with the same columns. They can be queried while the object store of the table\n\
+         cannot be reached, when a query of `usage` fails rather than telling too little.\n\n\
          ## files\n\n\
          The Parquet files of table `usage` as of the query's snapshot, with the statistics that Delta Lake's log keeps of them. Absent until the first flush of an offline data directory.\n\n\
          ## Views\n",

@@ -348,14 +348,31 @@ impl Shared {
     async fn flush_pieces(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
         let log = &self.recorder.log;
         // While the table cannot be reached, the log grows in its newest segment, not by a segment an attempt.
-        let large = log.tail_bytes() >= self.config.flush_bytes;
-        if (rotations.is_empty() || large) && lock(&self.view).hot.rows() > 0 {
-            // At a rotation a chunk ends, so that what was logged before it can be committed and forgotten alone.
-            rotations.push_back(log.rotate(|_| lock(&self.view).hot.seal())?);
+        let left_over = !rotations.is_empty();
+        if !left_over || log.tail_bytes() >= self.config.flush_bytes {
+            self.rotate(rotations)?;
         }
+        self.flush_rotations(rotations).await?;
+        if left_over {
+            // The table can be reached again: now those rows too that came behind what was left over.
+            self.rotate(rotations)?;
+            self.flush_rotations(rotations).await?;
+        }
+        Ok(())
+    }
+
+    fn rotate(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
+        if lock(&self.view).hot.rows() > 0 {
+            // At a rotation a chunk ends, so that what was logged before it can be committed and forgotten alone.
+            rotations.push_back(self.recorder.log.rotate(|_| lock(&self.view).hot.seal())?);
+        }
+        Ok(())
+    }
+
+    async fn flush_rotations(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
         while let Some((last, segment)) = rotations.front().copied() {
             while self.flush_piece(last).await? {}
-            log.forget_before(segment)?;
+            self.recorder.log.forget_before(segment)?;
             rotations.pop_front();
         }
         Ok(())

@@ -141,7 +141,12 @@ impl Tables for Offline {
 
 async fn tables(rows: Vec<RecordBatch>, table: Option<&Table>, prices: RecordBatch) -> Result<Named, DataFusionError> {
     let files = table.map(Table::files).transpose().map_err(external)?;
-    let mut named: Named = vec![("usage", usage(rows, table).await?), ("prices", memory(prices)?)];
+    let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows.clone()])?);
+    let mut named: Named = vec![
+        ("usage", usage(rows, table).await?),
+        ("hot", hot),
+        ("prices", memory(prices)?),
+    ];
     if let Some(files) = files {
         named.push(("files", memory(files)?));
     }

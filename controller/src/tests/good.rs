@@ -7,6 +7,7 @@ use tollgate_record::{Amount, Meter, Timestamp};
 use super::{load, prices};
 use crate::ledger::{Durability, Memory};
 use crate::provider::{AccessMode, Auth};
+use crate::table::{Addressing, Cloud, Credentials, Store, Table};
 use crate::template::{Codec, Dialect, Location, OnClientAbort};
 use crate::{CallersMay, Gateway, KeyHash, Resources};
 
@@ -44,7 +45,7 @@ fn the_contracts_example_loads() {
     let resources = good(CONTRACT);
     assert_eq!(resources.gateway.name.as_str(), "gw-1");
     assert_eq!(resources.gateway.ledger.durability, Durability::Process);
-    assert_eq!(resources.gateway.ledger.table.as_deref(), Some("./data/usage".as_ref()));
+    assert_eq!(resources.gateway.ledger.table, Some(Table::Folder("./data/usage".into())));
 
     let provider = resources.default_provider().expect("openai speaks as OpenAI does");
     assert_eq!(provider.context, "/openai");
@@ -136,7 +137,7 @@ spec:
     assert_eq!(gateway.limits.header_read, Duration::from_millis(500));
     assert_eq!(gateway.ledger.durability, Durability::Power);
     assert_eq!((gateway.ledger.flush.rows, gateway.ledger.flush.bytes), (1000, 1_000_000_000));
-    assert_eq!(gateway.ledger.table.as_deref(), Some("/var/lib/usage".as_ref()));
+    assert_eq!(gateway.ledger.table, Some(Table::Folder("/var/lib/usage".into())));
     assert_eq!(gateway.query.memory, Memory::Bytes(2 << 30));
 }
 
@@ -321,5 +322,68 @@ fn the_files_of_a_folder_are_one_configuration() {
     assert!(
         problems.starts_with("40-bad.yaml, document 1 (Nonsense), line 1: "),
         "{problems}"
+    );
+}
+
+#[test]
+fn a_table_in_an_object_store_is_reached_as_told() {
+    let store = |table: &str, store: &str| {
+        let yaml = format!("kind: Gateway\nmetadata: {{name: gw}}\nspec: {{ledger: {{table: \"{table}\", store: {{{store}}}}}}}\n");
+        let ledger = good(&yaml).gateway.ledger;
+        (ledger.table.expect("it is told"), ledger.store)
+    };
+    let (table, told) = store(
+        "s3://ledger/tollgate/usage/",
+        "endpoint: \"http://127.0.0.1:9000\", allow_http: true, region: eu-central-1, addressing: virtual_hosted, \
+         access_key_id: AKIA, secret_access_key: \"${env:OPENAI_API_KEY}\", session_token: \"${file:secret}\", \
+         connect_timeout: 1s, request_timeout: 10s, retry_timeout: 5s",
+    );
+    assert_eq!(table, Table::Bucket(Cloud::S3, "s3://ledger/tollgate/usage/".to_owned()));
+    assert_eq!(told.endpoint.as_ref().map(url::Url::as_str), Some("http://127.0.0.1:9000/"));
+    assert!(told.allow_http);
+    assert_eq!(
+        (told.region.as_deref(), told.addressing),
+        (Some("eu-central-1"), Addressing::VirtualHosted)
+    );
+    let seconds = (
+        told.connect_timeout.as_secs(),
+        told.request_timeout.as_secs(),
+        told.retry_timeout.as_secs(),
+    );
+    assert_eq!(seconds, (1, 10, 5));
+    let Credentials::Aws {
+        access_key_id,
+        secret_access_key,
+        session_token,
+    } = &told.credentials
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(
+        (access_key_id.as_str(), secret_access_key.expose()),
+        ("AKIA", "sk-live-0123456789")
+    );
+    assert_eq!(session_token.as_ref().map(crate::Secret::expose), Some("sk-file-0123456789"));
+    assert!(!format!("{told:?}").contains("sk-"), "{told:?}");
+
+    let (table, told) = store("s3://ledger", "");
+    assert_eq!(
+        (table, told),
+        (Table::Bucket(Cloud::S3, "s3://ledger".to_owned()), Store::default())
+    );
+    let (_, told) = store("gs://ledger/usage", "service_account: '{\"private_key\": \"x\"}'");
+    assert!(matches!(told.credentials, Credentials::GoogleServiceAccount(_)), "{told:?}");
+    let (_, told) = store("az://ledger/usage", "account: acme, access_key: c2VjcmV0");
+    assert_eq!(told.account.as_deref(), Some("acme"));
+    assert!(matches!(told.credentials, Credentials::AzureKey(_)), "{told:?}");
+    let (_, told) = store("az://ledger/usage", "account: acme, sas_token: \"sv=2021&sig=x\"");
+    assert!(matches!(told.credentials, Credentials::AzureSas(_)), "{told:?}");
+    let (_, told) = store(
+        "az://ledger/usage",
+        "account: acme, tenant_id: t, client_id: c, client_secret: s, ca: cert.pem",
+    );
+    assert!(
+        matches!(told.credentials, Credentials::AzureClient { .. }) && told.ca.is_some(),
+        "{told:?}"
     );
 }

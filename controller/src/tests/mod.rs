@@ -15,6 +15,7 @@ fn environment(name: &str) -> Option<String> {
         "OPENAI_API_KEY" => Some("sk-live-0123456789".to_owned()),
         "ANTHROPIC_API_KEY" => Some("sk-ant-0123456789".to_owned()),
         "ADS_BOT_KEY" => Some("tg-ads-bot-0123456789".to_owned()),
+        "LEDGER_KEY_ID" => Some("AKIAEXAMPLE".to_owned()),
         "SHORT" => Some("secret5".to_owned()),
         "NOT_A_URL" => Some("secret value".to_owned()),
         "ROWS" => Some("1000".to_owned()),

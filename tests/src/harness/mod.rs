@@ -11,6 +11,7 @@ pub(crate) mod money;
 pub(crate) mod prices;
 pub(crate) mod process;
 pub(crate) mod raw;
+pub(crate) mod s3;
 pub(crate) mod sdk;
 pub(crate) mod storm;
 pub(crate) mod traffic;

@@ -13,6 +13,7 @@ use super::config::Config;
 use super::gateway::Gateway;
 use super::ledger::Row;
 use super::process::{Process, eventually, tail};
+use super::s3::Moto;
 use super::sdk::{Language, Reply, Sdk};
 
 /// The longest that aimock may take to start.
@@ -28,6 +29,7 @@ pub(crate) struct World {
     gateway: OnceCell<Gateway>,
     python: OnceCell<Sdk>,
     javascript: OnceCell<Sdk>,
+    moto: OnceCell<Moto>,
     sessions: AtomicU64,
 }
 
@@ -61,6 +63,12 @@ impl World {
     pub(crate) async fn own_gateway(&self, config: &Config) -> Gateway {
         let stage = self.stage().await;
         Gateway::start(stage.binary.clone(), config, stage.environment()).await
+    }
+
+    /// An object store; every test has a bucket of its own.
+    pub(crate) async fn moto(&self) -> &Moto {
+        let python = &self.stage().await.counterparts.python;
+        self.moto.get_or_init(|| Moto::start(python, None)).await
     }
 
     /// The SDKs of a language.

@@ -173,9 +173,14 @@ impl Lake {
                 .await;
             delta = match created {
                 Ok(table) => table,
-                // Another gateway was first.
-                Err(DeltaTableError::VersionAlreadyExists(_)) => load(location).await?,
-                Err(error) => return Err(error.into()),
+                // Another gateway may have been first, which the library says in several ways; then its table is there.
+                Err(error) => {
+                    let theirs = load(location).await?;
+                    if theirs.version().is_none() {
+                        return Err(error.into());
+                    }
+                    theirs
+                }
             };
         }
         let lake = Self { delta };

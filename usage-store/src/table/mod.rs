@@ -127,9 +127,12 @@ impl Table {
         let newest = Self {
             lake: self.lake.newest().await?,
         };
-        if newest.committed(instance).await? >= last {
+        let committed = newest.committed(instance).await?;
+        if committed >= last {
             return Ok(newest);
         }
+        // That attempt may have had fewer rows than this one.
+        let batches = after(batches, committed)?;
         let mut adds = Vec::new();
         for group in groups(batches) {
             newest.write_files(&group, instance, stamp, &mut adds).await?;
@@ -202,6 +205,20 @@ pub(crate) fn definition() -> Definition {
         partition: &[PARTITION],
         properties: vec![("delta.dataSkippingStatsColumns".to_owned(), STATS_COLUMNS.join(","))],
     }
+}
+
+/// The rows behind a place; rows are in the order of their places.
+fn after(batches: Vec<RecordBatch>, committed: Seq) -> Result<Vec<RecordBatch>, Error> {
+    let committed = i64::try_from(committed.get()).unwrap_or(i64::MAX);
+    let rest = |batch: RecordBatch| {
+        let column = batch.schema().index_of("seq")?;
+        let seqs = batch.column(column).as_primitive::<Int64Type>();
+        let known = seqs.values().partition_point(|seq| *seq <= committed);
+        Ok(batch.slice(known, batch.num_rows() - known))
+    };
+    let mut batches = batches.into_iter().map(rest).collect::<Result<Vec<_>, Error>>()?;
+    batches.retain(|batch| batch.num_rows() > 0);
+    Ok(batches)
 }
 
 /// Splits batches so that none of the files gets too large.

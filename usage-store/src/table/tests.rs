@@ -244,3 +244,16 @@ async fn a_files_name_and_statistics_say_what_is_in_it() {
 fn day_of(rows: &[Box<Record>], seq: Seq) -> i32 {
     rows.iter().find(|row| row.seq == seq).unwrap().start_time.day()
 }
+
+#[tokio::test]
+async fn rows_of_a_commit_whose_answer_was_lost_are_not_appended_again_with_later_ones() {
+    let rows = traffic("gw", 500, 1);
+    let before = Table::open(&memory(Arc::new(InMemory::new()))).await.unwrap();
+    // Whoever holds `before` has not heard that the first rows were committed, and comes again with more.
+    append(&before, &rows[..150], 1).await.unwrap();
+    let after = append(&before, &rows, 2).await.unwrap();
+    let batch = sql(&after, "SELECT count(*), count(DISTINCT call_id), max(seq) FROM usage").await;
+    for column in 0..3 {
+        assert_eq!(batch.column(column).as_primitive::<Int64Type>().value(0), 500);
+    }
+}
