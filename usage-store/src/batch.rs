@@ -4,14 +4,14 @@ use std::borrow::Borrow;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder, ListArray, MapBuilder, MapFieldNames, RecordBatch,
-    StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    ArrayRef, AsArray, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder, ListArray, MapBuilder, MapFieldNames,
+    RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::error::ArrowError;
 use tollgate_record::column::{Column, Kind, USAGE, Value};
-use tollgate_record::{Charge, Decision, Record};
+use tollgate_record::{Charge, Decision, Record, Seq};
 
 use crate::schema::{DECIMAL, charge_fields, decision_fields, element, usage_schema};
 
@@ -180,4 +180,16 @@ fn list(fields: Fields, items: Vec<ArrayRef>, lengths: Vec<usize>) -> Result<Arr
         Arc::new(items),
         None,
     )?))
+}
+
+/// The rows behind a place; rows must be in the order of their places.
+///
+/// # Errors
+/// If there is no column `seq`, which would be a defect.
+pub(crate) fn rows_after(batch: &RecordBatch, place: Seq) -> Result<RecordBatch, ArrowError> {
+    let place = i64::try_from(place.get()).unwrap_or(i64::MAX);
+    let column = batch.schema().index_of("seq")?;
+    let seqs = batch.column(column).as_primitive::<Int64Type>();
+    let known = seqs.values().partition_point(|seq| *seq <= place);
+    Ok(batch.slice(known, batch.num_rows() - known))
 }

@@ -78,6 +78,26 @@ pub enum Error {
         /// What is no longer so.
         reason: String,
     },
+    /// The table was not seen since the start.
+    #[error("the table at {url} cannot be reached; table hot has the rows that are not in it yet")]
+    Unreachable {
+        /// The table.
+        url: String,
+    },
+    /// Rows were recorded without the table, at places that the table has given to others.
+    #[error(
+        "the table at {url} has rows of {instance} up to {committed}, but this data directory recorded others behind {last} while the table could not be reached: it is an old copy, or another gateway has the same name; nothing was changed: stop that gateway, or set spec.ledger.table to a place of its own, to which the rows of this directory go then"
+    )]
+    Diverged {
+        /// The gateway.
+        instance: String,
+        /// The table.
+        url: String,
+        /// The last place in the table.
+        committed: u64,
+        /// The last place that this data directory knew to be taken.
+        last: u64,
+    },
     /// A file could not be encoded or decoded.
     #[error("a Parquet file failed")]
     Parquet(#[from] parquet::errors::ParquetError),

@@ -9,7 +9,7 @@ use arrow::array::RecordBatch;
 use tollgate_record::{Record, Seq};
 
 use crate::Error;
-use crate::batch::usage_batch;
+use crate::batch::{rows_after, usage_batch};
 use crate::wal::lock;
 
 /// Rows of a chunk: few enough that making its columns takes about a millisecond of a core that may be the only one, and that their
@@ -43,6 +43,21 @@ impl Chunk {
             records: Mutex::new(records),
             batch: OnceLock::new(),
         }
+    }
+
+    /// The chunk without its rows up to a place, some of which must be behind that.
+    fn after(self: &Arc<Self>, place: Seq) -> Result<Arc<Self>, Error> {
+        let batch = self.batch()?;
+        let rest = rows_after(&batch, place)?;
+        if rest.num_rows() == batch.num_rows() {
+            return Ok(Arc::clone(self));
+        }
+        Ok(Arc::new(Self {
+            last_seq: self.last_seq,
+            rows: rest.num_rows(),
+            records: Mutex::default(),
+            batch: OnceLock::from(rest),
+        }))
     }
 
     /// Place of the last row.
@@ -108,6 +123,19 @@ impl Hot {
         self.sealed.retain(|chunk| chunk.last_seq > last);
     }
 
+    /// Forgets the rows up to `last`, which may stand within a chunk.
+    ///
+    /// # Errors
+    /// [`Error::Arrow`] as [`Chunk::batch`].
+    pub(crate) fn cut_to(&mut self, last: Seq) -> Result<(), Error> {
+        self.seal();
+        self.forget_to(last);
+        if let Some(first) = self.sealed.first_mut() {
+            *first = first.after(last)?;
+        }
+        Ok(())
+    }
+
     /// How many rows there are.
     pub(crate) fn rows(&self) -> usize {
         self.sealed.iter().map(|chunk| chunk.rows).sum::<usize>() + self.growing.len()
@@ -125,5 +153,31 @@ impl Hot {
         let chunk = Arc::new(Chunk::new(std::mem::take(&mut self.growing)));
         self.sealed.push(Arc::clone(&chunk));
         Some(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_up_to_a_place_within_a_chunk_are_forgotten() {
+        let mut hot = Hot::default();
+        let rows = |seqs: std::ops::RangeInclusive<u64>| {
+            let record = |seq| {
+                let mut record = Box::new(crate::testing::record(seq));
+                record.seq = Seq::new(seq);
+                record
+            };
+            seqs.map(record).collect::<Vec<_>>()
+        };
+        hot.push(rows(1..=600));
+        hot.push(rows(601..=700));
+        hot.cut_to(Seq::new(250)).unwrap();
+        assert_eq!(hot.rows(), 450);
+        hot.cut_to(Seq::new(600)).unwrap();
+        assert_eq!(hot.rows(), 100);
+        hot.cut_to(Seq::new(700)).unwrap();
+        assert_eq!(hot.rows(), 0);
     }
 }

@@ -9,6 +9,7 @@
 // Records are large and wander from list to list; boxed, they are not copied when a list grows.
 #![allow(clippy::vec_box)]
 
+mod anchor;
 mod batch;
 pub mod disk;
 mod error;

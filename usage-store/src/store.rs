@@ -4,6 +4,7 @@
 //! - `lock`: held by the process that has the directory open.
 //! - `instance`: name of the gateway whose log this is.
 //! - `wal/`: the write-ahead log ([`crate::wal`]).
+//! - `committed`: what is known of the table while that cannot be reached ([`crate::anchor`]).
 //! - `usage/`: the table, unless it is configured elsewhere.
 //! - `prices/`: every version of every price list that was ever in force here.
 
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_record::{Ledger, Name, Seq};
 
 use crate::Error;
+use crate::anchor::Anchor;
 use crate::disk::{Disk, Os, replace};
 use crate::history::History;
 use crate::hot::Hot;
@@ -82,6 +84,8 @@ pub(crate) struct Shared {
     counters: Arc<Counters>,
     /// One flush at a time. What is left of earlier rotations: the last row of the older segments, and the first segment still needed then.
     flushing: tokio::sync::Mutex<VecDeque<(Seq, u64)>>,
+    /// What the data directory knows of the table; changed by flushes only.
+    anchor: Mutex<Anchor>,
 }
 
 impl Config {
@@ -122,6 +126,8 @@ impl Config {
 // === impl Store ===
 
 impl Store {
+    /// The longest that a start waits for a table that it has seen before.
+    const TABLE_WAIT: Duration = Duration::from_secs(10);
     /// The longest that a failed flush waits before it is tried again.
     const RETRY_MAX: Duration = Duration::from_secs(30);
 
@@ -139,12 +145,24 @@ impl Store {
         disk.create_folder(&folder).map_err(Error::io("create", &folder))?;
         let lock_file = lock_directory(&*disk, &config.data)?;
         disk.sync_folder(&config.data).map_err(Error::io("sync", &config.data))?;
-        let table = Table::open(&config.table).await?;
+        let anchor = Anchor::read(&*disk, &config.data, &config.instance, &config.table)?;
+        let table = open_table(&config, anchor.is_some()).await?;
         let mut history = History::open(Arc::clone(&disk), &config.data)?;
         history.add(&prices)?;
 
-        let (table, recovered) = recover(&config, &folder, table, &prices).await?;
-        let committed = table.committed(&config.instance).await?;
+        let (table, recovered) = recover(&config, &folder, table, anchor.as_ref(), &prices).await?;
+        let known = anchor.as_ref().map_or(Seq::ZERO, Anchor::seq);
+        let committed = match table.is_open() {
+            true => table.committed(&config.instance).await?,
+            false => known,
+        };
+        // A table that was restored from a copy has fewer rows than it had; their places are not given again.
+        let last_seq = recovered.last_seq.max(committed).max(known);
+        let anchor = match anchor {
+            Some(anchor) if !table.is_open() => anchor.unseen(last_seq),
+            _ => Anchor::seen(&config.instance, &config.table, committed),
+        };
+        anchor.write(&*disk, &config.data)?;
         let view = Arc::new(Mutex::new(View {
             hot: Hot::default(),
             table,
@@ -182,7 +200,7 @@ impl Store {
         };
         let start = Start {
             number: recovered.last_segment + 1,
-            last_seq: recovered.last_seq.max(committed),
+            last_seq,
             older: recovered.segments,
         };
         let log = Log::start(options, start)?;
@@ -209,6 +227,7 @@ impl Store {
             wanted,
             counters,
             flushing: tokio::sync::Mutex::default(),
+            anchor: Mutex::new(anchor),
         });
         let stop = CancellationToken::new();
         let maintenance = shared.config.background.then(|| maintain(&shared, &stop)).transpose()?;
@@ -297,12 +316,19 @@ impl Shared {
         &self.view
     }
 
+    pub(crate) fn table_url(&self) -> String {
+        self.config.table.url().to_string()
+    }
+
     pub(crate) fn history(&self) -> &Mutex<History> {
         &self.history
     }
 
     async fn flush_when_due(self: Arc<Self>, stop: CancellationToken) {
-        let mut due = Instant::now() + self.config.flush_interval;
+        let mut due = Instant::now();
+        if lock(&self.view).table.is_open() {
+            due += self.config.flush_interval;
+        }
         let mut retry = Duration::from_secs(1);
         loop {
             self.recorder.log.retry_owed();
@@ -346,6 +372,7 @@ impl Shared {
     }
 
     async fn flush_pieces(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
+        self.reach_table().await?;
         let log = &self.recorder.log;
         // While the table cannot be reached, the log grows in its newest segment, not by a segment an attempt.
         let left_over = !rotations.is_empty();
@@ -361,6 +388,33 @@ impl Shared {
         Ok(())
     }
 
+    /// Opens the table, if that could not be done at the start.
+    async fn reach_table(&self) -> Result<(), Error> {
+        if lock(&self.view).table.is_open() {
+            return Ok(());
+        }
+        let table = Table::open(&self.config.table).await?;
+        let committed = table.committed(&self.config.instance).await?;
+        lock(&self.anchor).check(committed)?;
+        // Before a first commit, which would look as if others had made it.
+        self.note_committed(committed)?;
+        {
+            // The log may have had rows that were committed just before the last stop.
+            let mut view = lock(&self.view);
+            view.hot.cut_to(committed)?;
+            view.table = table;
+        }
+        tracing::info!(table = %self.config.table.url(), committed_seq = committed.get(), "the table was reached");
+        Ok(())
+    }
+
+    fn note_committed(&self, committed: Seq) -> Result<(), Error> {
+        let anchor = Anchor::seen(&self.config.instance, &self.config.table, committed);
+        anchor.write(&*self.config.disk, &self.config.data)?;
+        *lock(&self.anchor) = anchor;
+        Ok(())
+    }
+
     fn rotate(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
         if lock(&self.view).hot.rows() > 0 {
             // At a rotation a chunk ends, so that what was logged before it can be committed and forgotten alone.
@@ -372,6 +426,8 @@ impl Shared {
     async fn flush_rotations(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
         while let Some((last, segment)) = rotations.front().copied() {
             while self.flush_piece(last).await? {}
+            // Before the log forgets these rows, since then nothing else here knows that their places are taken.
+            self.note_committed(last)?;
             self.recorder.log.forget_before(segment)?;
             rotations.pop_front();
         }
@@ -448,8 +504,34 @@ pub(crate) fn lock_directory(disk: &dyn Disk, data: &Path) -> Result<Box<dyn Any
     taken.ok_or_else(|| Error::InUse { path: data.to_owned() })
 }
 
+/// Opens the table. A start that has seen it before does not wait for it to be reached: flushes do that.
+async fn open_table(config: &Config, seen: bool) -> Result<Table, Error> {
+    let opening = Table::open(&config.table);
+    // Without threads of the store there is nobody who would try again.
+    if !seen || !config.background {
+        return opening.await;
+    }
+    let why = match tokio::time::timeout(Store::TABLE_WAIT, opening).await {
+        Ok(Err(error @ Error::Table(_))) => chain(&error),
+        Ok(opened) => return opened,
+        Err(_) => format!("no answer within {} s", Store::TABLE_WAIT.as_secs()),
+    };
+    tracing::error!(
+        table = %config.table.url(),
+        error = why,
+        "the table cannot be reached: calls are recorded in the log, and it is tried again"
+    );
+    Table::unopened(&config.table)
+}
+
 /// Reads the log; if it is another instance's, moves its rows to the table first, since places count per instance.
-async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBook) -> Result<(Table, Recovered), Error> {
+async fn recover(
+    config: &Config,
+    folder: &Path,
+    table: Table,
+    anchor: Option<&Anchor>,
+    prices: &PriceBook,
+) -> Result<(Table, Recovered), Error> {
     let disk = &*config.disk;
     let name_file = config.data.join("instance");
     let owner = match disk.read(&name_file) {
@@ -459,7 +541,13 @@ async fn recover(config: &Config, folder: &Path, table: Table, prices: &PriceBoo
     };
     let named = owner.is_some();
     let owner = owner.unwrap_or_else(|| config.instance.clone());
-    let committed = table.committed(&owner).await?;
+    let committed = match anchor {
+        Some(anchor) if !table.is_open() => anchor.seq(),
+        _ => table.committed(&owner).await?,
+    };
+    if let Some(anchor) = anchor {
+        anchor.check(committed)?;
+    }
     let mut recovered = Recovered::read(disk, folder, |_| committed)?;
     recovered.check()?;
     recovered.settle(disk, folder)?;

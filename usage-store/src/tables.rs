@@ -1,5 +1,7 @@
 //! What SQL sees: tables as of one snapshot, and the views over them.
 
+mod unreachable;
+
 use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::schema::usage_schema;
 use crate::store::{Shared, lock_directory};
 use crate::table::Table;
 use crate::wal::lock;
+use unreachable::Unreachable;
 
 /// Tables by name.
 pub type Named = Vec<(&'static str, Arc<dyn TableProvider>)>;
@@ -92,6 +95,12 @@ impl Tables for Shared {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(external)?;
             let prices = lock(self.history()).batch().map_err(external)?;
+            if !table.is_open() {
+                let usage = Arc::new(Unreachable { url: self.table_url() });
+                let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows])?);
+                let named: Named = vec![("usage", usage), ("hot", hot), ("prices", memory(prices)?)];
+                return Ok(named);
+            }
             tables(rows, Some(&table), prices).await
         })
     }

@@ -1,15 +1,24 @@
 //! The store as its users see it: what was recorded is what SQL returns, once, whatever happened in between.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult,
+};
 use tempfile::TempDir;
 use tollgate_record::{Amount, Ledger, Meter, Outcome, Price, PriceList, Timestamp, Usage};
 
 use crate::testing::{ending, intent, name};
-use crate::{Config, Error, Offline, PriceBook, Store, Tables};
+use crate::{Config, Error, Location, Offline, PriceBook, Store, Tables};
 
 /// Input at 2, output at 10 a million: a call of [`ending`] costs 100 * 2 + 20 * 10 = 400 millionths.
 fn prices() -> PriceBook {
@@ -295,4 +304,184 @@ async fn charges_unnest_and_add_up_to_the_cost() {
     let batch = sql(&*store.tables(), query).await;
     assert_eq!(batch.column(0).as_primitive::<Decimal128Type>().value(0), 2 * COST);
     store.close().await.unwrap();
+}
+
+/// The store of a table that can be taken away.
+#[derive(Debug, Default)]
+struct Switch {
+    inner: InMemory,
+    down: AtomicBool,
+}
+
+impl std::fmt::Display for Switch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("switch")
+    }
+}
+
+impl Switch {
+    fn check(&self) -> object_store::Result<()> {
+        match self.down.load(Ordering::SeqCst) {
+            true => Err(object_store::Error::Generic {
+                store: "switch",
+                source: "it is down".into(),
+            }),
+            false => Ok(()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for Switch {
+    async fn put_opts(&self, path: &Path, bytes: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
+        self.check()?;
+        self.inner.put_opts(path, bytes, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.check()?;
+        self.inner.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        self.check()?;
+        self.inner.get_opts(path, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        self.inner.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        match self.check() {
+            Ok(()) => self.inner.list(prefix),
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.check()?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.check()?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// A configuration whose table lies in a store, and whose flushes come when they are asked for.
+fn config_of(folder: &std::path::Path, store: &Arc<Switch>) -> Config {
+    let mut config = Config::new(folder, name("gw")).unwrap();
+    config.table = Location::new(
+        url::Url::parse("memory:///usage/").unwrap(),
+        Arc::clone(store) as Arc<dyn ObjectStore>,
+    );
+    config
+}
+
+async fn count(tables: &dyn Tables, table: &str) -> Result<i64, String> {
+    let context = SessionContext::new();
+    for (table, provider) in tables.snapshot().await.map_err(|error| error.to_string())? {
+        context.register_table(table, provider).unwrap();
+    }
+    let query = context.sql(&format!("SELECT count(*) FROM {table}")).await.unwrap();
+    let batches = query.collect().await.map_err(|error| error.to_string())?;
+    Ok(batches[0].column(0).as_primitive::<Int64Type>().value(0))
+}
+
+#[tokio::test]
+async fn a_start_without_the_table_records_calls_and_commits_them_once_when_it_is_back() {
+    let (folder, switch) = (TempDir::new().unwrap(), Arc::<Switch>::default());
+    switch.down.store(true, Ordering::SeqCst);
+    let first = Store::open(config_of(folder.path(), &switch), prices()).await;
+    assert!(
+        matches!(first, Err(Error::Table(_))),
+        "places are not known before the table was seen once"
+    );
+    switch.down.store(false, Ordering::SeqCst);
+
+    let store = Store::open(config_of(folder.path(), &switch), prices()).await.unwrap();
+    for number in 1..=3 {
+        call(&*store.ledger(), number).await;
+    }
+    store.flush().await.unwrap();
+    call(&*store.ledger(), 4).await;
+    drop(store);
+    switch.down.store(true, Ordering::SeqCst);
+    // Twice, so that one start without the table follows another.
+    for number in [5, 6] {
+        let store = Store::open(config_of(folder.path(), &switch), prices()).await.unwrap();
+        call(&*store.ledger(), number).await;
+        assert!(store.flush().await.is_err());
+        assert_eq!(count(&*store.tables(), "hot").await, Ok(i64::try_from(number).unwrap() - 3));
+        let refused = count(&*store.tables(), "usage").await.unwrap_err();
+        assert!(refused.contains("cannot be reached"), "{refused}");
+        drop(store);
+    }
+    let store = Store::open(config_of(folder.path(), &switch), prices()).await.unwrap();
+    switch.down.store(false, Ordering::SeqCst);
+    store.flush().await.unwrap();
+    assert_eq!(count(&*store.tables(), "hot").await, Ok(0));
+    assert_eq!(totals(&*store.tables()).await, (6, 6 * COST));
+    let places = sql(&*store.tables(), "SELECT min(seq), max(seq), count(DISTINCT seq) FROM usage").await;
+    let place = |column: usize| places.column(column).as_primitive::<Int64Type>().value(0);
+    assert_eq!((place(0), place(1), place(2)), (1, 6, 6));
+}
+
+#[tokio::test]
+async fn an_old_copy_of_a_data_directory_flushes_nothing_that_it_recorded_without_the_table() {
+    let (folder, switch) = (TempDir::new().unwrap(), Arc::<Switch>::default());
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let store = Store::open(config_of(&data, &switch), prices()).await.unwrap();
+    call(&*store.ledger(), 1).await;
+    store.close().await.unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(&data)
+        .arg(&copy)
+        .status()
+        .unwrap();
+    assert!(copied.success());
+    let store = Store::open(config_of(&data, &switch), prices()).await.unwrap();
+    call(&*store.ledger(), 2).await;
+    store.close().await.unwrap();
+
+    switch.down.store(true, Ordering::SeqCst);
+    let store = Store::open(config_of(&copy, &switch), prices()).await.unwrap();
+    call(&*store.ledger(), 3).await;
+    switch.down.store(false, Ordering::SeqCst);
+    let diverged = |error: Error| {
+        matches!(
+            error,
+            Error::Diverged {
+                committed: 2,
+                last: 1,
+                ..
+            }
+        )
+    };
+    assert!(diverged(store.flush().await.unwrap_err()));
+    assert_eq!(count(&*store.tables(), "hot").await, Ok(1), "the row is still there");
+    drop(store);
+    assert!(diverged(
+        Store::open(config_of(&copy, &switch), prices()).await.err().unwrap()
+    ));
+    // To a table of its own they go, whatever their places.
+    let elsewhere = Arc::<Switch>::default();
+    let mut config = config_of(&copy, &elsewhere);
+    config.table = Location::new(
+        url::Url::parse("memory:///other/").unwrap(),
+        elsewhere as Arc<dyn ObjectStore>,
+    );
+    let store = Store::open(config, prices()).await.unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(totals(&*store.tables()).await, (1, COST));
 }

@@ -188,6 +188,21 @@ impl Lake {
         Ok(lake)
     }
 
+    /// The table before it was reached.
+    ///
+    /// # Errors
+    /// [`Error::Location`] if the location is none.
+    pub(crate) fn unopened(location: &Location) -> Result<Self, Error> {
+        Ok(Self {
+            delta: location.table()?,
+        })
+    }
+
+    /// Whether it was reached.
+    pub(crate) fn is_open(&self) -> bool {
+        self.delta.version().is_some()
+    }
+
     /// Opens the table if it is there; changes nothing.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ use self::lake::{Change, Definition, Lake, Move, Stamp};
 use self::name::FileName;
 use self::upload::upload;
 use crate::Error;
+use crate::batch::rows_after;
 use crate::location::Location;
 use crate::parquet::{encode, file_schema, order, properties};
 use crate::schema::{PARTITION, usage_schema};
@@ -89,6 +90,21 @@ impl Table {
         Ok(Self { lake })
     }
 
+    /// The table before it was reached: it has no version, and whatever is asked of it fails.
+    ///
+    /// # Errors
+    /// [`Error::Location`] if the location is none.
+    pub(crate) fn unopened(location: &Location) -> Result<Self, Error> {
+        Ok(Self {
+            lake: Lake::unopened(location)?,
+        })
+    }
+
+    /// Whether it was reached.
+    pub(crate) fn is_open(&self) -> bool {
+        self.lake.is_open()
+    }
+
     /// Opens the table if it is there; changes nothing.
     ///
     /// # Errors
@@ -132,7 +148,9 @@ impl Table {
             return Ok(newest);
         }
         // That attempt may have had fewer rows than this one.
-        let batches = after(batches, committed)?;
+        let rest = batches.iter().map(|batch| rows_after(batch, committed));
+        let mut batches = rest.collect::<Result<Vec<_>, _>>()?;
+        batches.retain(|batch| batch.num_rows() > 0);
         let mut adds = Vec::new();
         for group in groups(batches) {
             newest.write_files(&group, instance, stamp, &mut adds).await?;
@@ -205,20 +223,6 @@ pub(crate) fn definition() -> Definition {
         partition: &[PARTITION],
         properties: vec![("delta.dataSkippingStatsColumns".to_owned(), STATS_COLUMNS.join(","))],
     }
-}
-
-/// The rows behind a place; rows are in the order of their places.
-fn after(batches: Vec<RecordBatch>, committed: Seq) -> Result<Vec<RecordBatch>, Error> {
-    let committed = i64::try_from(committed.get()).unwrap_or(i64::MAX);
-    let rest = |batch: RecordBatch| {
-        let column = batch.schema().index_of("seq")?;
-        let seqs = batch.column(column).as_primitive::<Int64Type>();
-        let known = seqs.values().partition_point(|seq| *seq <= committed);
-        Ok(batch.slice(known, batch.num_rows() - known))
-    };
-    let mut batches = batches.into_iter().map(rest).collect::<Result<Vec<_>, Error>>()?;
-    batches.retain(|batch| batch.num_rows() > 0);
-    Ok(batches)
 }
 
 /// Splits batches so that none of the files gets too large.
