@@ -1,7 +1,7 @@
 //! Rows as Parquet: in which order they lie in a file, and how each column is encoded.
 //!
 //! Every choice here was measured (`cargo bench -p tollgate-usage-store --bench parquet`, BENCHMARKS.md, section "Parquet"). It writes no
-//! file and knows no table: bytes come out, [`crate::table`] takes them.
+//! file and knows no table: bytes come out, the table takes them.
 //!
 //! # Order
 //! Rows are sorted by team, then by model (the one that answered, else the one that was asked for), then by start time. Files cover a
