@@ -29,6 +29,11 @@ pub(crate) enum Command {
     /// Prints a report
     #[command(subcommand)]
     Report(Report),
+    /// Adds the history of another gateway to the recorded calls
+    ///
+    /// A row that is there already is not added again, so a file may be imported twice, and an import that was cut off be repeated.
+    /// No gateway may run on the data directory meanwhile.
+    Import(Import),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
     Simulate(Simulate),
 }
@@ -112,6 +117,36 @@ pub(crate) struct Chargeback {
     /// Output: table, json, csv or parquet
     #[arg(long, default_value = "table")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// What the file is: litellm-spendlogs, openrouter-activity or csv
+    #[arg(long)]
+    pub(crate) format: tollgate_import::Format,
+    /// Data directory
+    #[arg(long, default_value = "data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Table location, if it is not in the data directory: file:PATH
+    #[arg(long, value_name = "LOCATION")]
+    pub(crate) table: Option<String>,
+    /// A column of the file by its name in table usage, or by none to leave it out; with --format csv
+    #[arg(long, value_name = "THEIRS=OURS", value_parser = renaming)]
+    pub(crate) map: Vec<(String, String)>,
+    /// Name of the system that the file is from: tells its request ids from those of another; the format's name if it is not given
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+    /// Reads and reports, and adds nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The file; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+fn renaming(text: &str) -> Result<(String, String), String> {
+    let (theirs, ours) = text.rsplit_once('=').ok_or("has no `=`: write THEIRS=OURS")?;
+    Ok((theirs.to_owned(), ours.to_owned()))
 }
 
 #[derive(Debug, Args)]

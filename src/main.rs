@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod connect;
 mod data;
+mod import;
 mod prices;
 mod quickstart;
 mod reload;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Check(check) => check::check(&check.config),
         Command::Sql(sql) => run(sql::sql(sql)),
         Command::Report(report) => run(report::report(report)),
+        Command::Import(import) => run(import::import(import)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };
     match outcome {

@@ -44,6 +44,7 @@ behaviours!(
     crash,
     faults,
     identity,
+    import,
     quickstart,
     readers,
     reload,

@@ -120,6 +120,9 @@ pub enum Error {
     /// Rows could not be made into columns.
     #[error("rows cannot be made into columns")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// The query engine refused.
+    #[error("the query engine failed")]
+    Query(#[source] Box<datafusion::error::DataFusionError>),
     /// A background task ended before its work was done.
     #[error("the ledger's task ended before its work was done")]
     TaskEnded,
@@ -132,6 +135,10 @@ impl From<object_store::Error> for Error {
 }
 
 impl Error {
+    pub(crate) fn query(error: datafusion::error::DataFusionError) -> Self {
+        Self::Query(Box::new(error))
+    }
+
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }

@@ -38,6 +38,7 @@ pub use location::access::{Access, Credentials, Hidden};
 pub use rating::PriceBook;
 pub use schema::usage_schema;
 pub use stats::Stats;
+pub use store::import::{Imported, imported, open_calls};
 pub use store::{Config, Store};
 pub use tables::{Named, Offline, Tables, VIEWS};
 pub use wal::Durability;

@@ -8,6 +8,7 @@
 //! - `usage/`: the table, unless it is configured elsewhere.
 //! - `prices/`: every version of every price list that was ever in force here.
 
+pub(crate) mod import;
 #[cfg(test)]
 mod tests;
 

@@ -92,7 +92,7 @@ macro_rules! columns {
 /// The columns of table `usage`, in order.
 pub const USAGE: &[Column] = columns! {
     "row" {
-        /// Identity of this call (one attempt at an upstream): a UUID of version 7, sorted by time.
+        /// Identity of this call (one attempt at an upstream): a UUID of version 7, sorted by time; of version 8 where the row was imported.
         call_id: Text required = |r| r.call_id.uuid();
         /// Identity of the client's request; attempts of one request share it.
         request_id: Text required = |r| r.request_id.uuid();

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time.
+/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time; of version 8 for a row of another system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId(Uuid);
 
@@ -28,6 +28,11 @@ impl CallId {
     /// Makes an id of the instant (milliseconds since 1970) and ten random bytes.
     pub fn from_parts(unix_ms: u64, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
+    }
+
+    /// Makes the id of a call that another system recorded: version 8, of bytes that follow from the other system's id.
+    pub const fn from_digest(digest: [u8; 16]) -> Self {
+        Self(uuid::Builder::from_custom_bytes(digest).into_uuid())
     }
 
     /// The UUID itself.
