@@ -14,6 +14,7 @@ use tollgate_usage_store::Store;
 
 use crate::check::environment;
 use crate::data::{Addresses, admin_token, token_file};
+use crate::metrics::Metrics;
 
 /// How long queries may go on after a signal to stop.
 const QUERY_DRAIN: Duration = Duration::from_secs(5);
@@ -54,7 +55,8 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
             .with_graceful_shutdown(side_servers.clone().cancelled_owned())
             .into_future(),
     );
-    let health = crate::admin::router(Arc::clone(&store));
+    let metrics = Metrics::new(&store, &engine);
+    let health = crate::admin::router(&store, metrics, Token::new(&token));
     let admin = tokio::spawn(
         axum::serve(admin, health)
             .with_graceful_shutdown(side_servers.clone().cancelled_owned())

@@ -45,6 +45,7 @@ behaviours!(
     faults,
     identity,
     import,
+    metrics,
     quickstart,
     readers,
     reload,
