@@ -7,7 +7,7 @@ use tollgate_record::{
     Amount, Call, CallId, Caller, Ending, Identity, Intent, Ledger, Meter, Name, Outcome, Price, PriceList, Tags, Timestamp, Usage,
     UsageSource,
 };
-use tollgate_usage_store::{Config, PriceBook, Store};
+use tollgate_usage_store::{Config, Offline, PriceBook, Store};
 
 use crate::report::Chargeback;
 use crate::{Engine, Format, Limits, Query};
@@ -182,4 +182,34 @@ async fn what_was_recorded_is_answered_from_memory_and_from_the_table() {
     }
     assert!(months("2027-01").await.is_empty());
     store.close().await.unwrap();
+}
+
+/// A batch without rows, as a stopped gateway's memory is one, made DataFusion forget the lower of two bounds and skip files by the upper.
+#[tokio::test]
+async fn the_least_and_the_greatest_of_a_column_are_both_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::new(folder.path(), name("gw")).unwrap();
+    let table = config.table.clone();
+    let store = Store::open(config, prices()).await.unwrap();
+    // Twenty days, a file each, the last first: the file that is read first has the greatest or the least, and not both.
+    for number in (0..40).rev() {
+        call(&*store.ledger(), number).await;
+    }
+    store.close().await.unwrap();
+    let offline = Offline::open(folder.path(), &table).await.unwrap();
+    let limits = Limits {
+        spill_dir: folder.path().join("spill"),
+        threads: 2,
+        ..Limits::default()
+    };
+    let engine = Engine::new(Arc::new(offline), limits).unwrap();
+    let seqs = rows(&engine, "SELECT min(seq) AS least, max(seq) AS greatest FROM usage").await;
+    assert_eq!(seqs, [serde_json::json!({"least": 1, "greatest": 40})]);
+    let times = rows(
+        &engine,
+        "SELECT min(start_time) AS least, max(start_time) AS greatest FROM usage",
+    )
+    .await;
+    assert_eq!(times[0]["least"], "2026-11-01T00:00:00Z", "{times:?}");
+    assert_eq!(times[0]["greatest"], "2026-11-20T12:00:00Z", "{times:?}");
 }
