@@ -40,14 +40,16 @@ pub(crate) fn record(cells: &Cells, origin: &Origin) -> Result<Record, String> {
     draft.call.request_model = cells.name("model_group")?.or_else(|| draft.response_model.clone());
     let hit = cells.text("cache_hit").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     draft.call.cache = hit.then(|| name("cache_hit", "hit")).transpose()?;
-    let error = &metadata["error_information"];
-    draft.error_type = error["error_class"].as_str().and_then(|text| Name::new(text).ok());
+    let error = |member: &str| metadata.get("error_information").and_then(|error| error.get(member));
+    draft.error_type = error("error_class")
+        .and_then(Value::as_str)
+        .and_then(|text| Name::new(text).ok());
     if draft.error_type.is_none() && cells.text("status") == Some("failure") {
         draft.error_type = Some(name("status", "failure")?);
     }
-    draft.status_code = match &error["error_code"] {
-        Value::String(code) => code.parse().ok(),
-        code => code.as_u64().and_then(|code| u16::try_from(code).ok()),
+    draft.status_code = match error("error_code") {
+        Some(Value::String(code)) => code.parse().ok(),
+        code => code.and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok()),
     };
     draft.count(usage(cells, &metadata)?);
     let free = hit || draft.error_type.is_some();
@@ -65,7 +67,11 @@ fn metadata(cells: &Cells) -> Result<Value, String> {
 
 /// A text in the metadata.
 fn told(metadata: &Value, member: &str) -> Result<Option<Name>, String> {
-    let text = metadata[member].as_str().map(str::trim).filter(|text| !text.is_empty());
+    let text = metadata
+        .get(member)
+        .and_then(Value::as_str)
+        .map(str::trim)
+        .filter(|text| !text.is_empty());
     text.map(|text| name(member, text)).transpose()
 }
 
@@ -142,9 +148,9 @@ fn usage(cells: &Cells, metadata: &Value) -> Result<Usage, String> {
         // Zero is the columns' default, and so means that nothing was reported.
         return Ok(Usage::default());
     }
-    let (extra, whole) = (&metadata["additional_usage_values"], &metadata["usage_object"]);
+    let usages = ["additional_usage_values", "usage_object"].map(|member| metadata.get(member));
     let first = |paths: &[&str]| {
-        let found = |path: &&str| [extra, whole].into_iter().find_map(|usage| usage.pointer(path)?.as_u64());
+        let found = |path: &&str| usages.iter().flatten().find_map(|usage| usage.pointer(path)?.as_u64());
         paths.iter().find_map(found)
     };
     let cache_read = first(&["/cache_read_input_tokens", "/prompt_tokens_details/cached_tokens"]);

@@ -124,6 +124,7 @@ impl<R: BufRead> Split<R> {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -149,8 +150,8 @@ mod tests {
         assert_eq!(split(&lines), [format!("1 {}", expected[0]), format!("3 {}", expected[1])]);
         let array = format!(" [\n{},\n{}\n]\n", expected[0], expected[1]);
         assert_eq!(split(&array), [format!("2 {}", expected[0]), format!("3 {}", expected[1])]);
-        assert_eq!(split(""), [String::new(); 0]);
-        assert_eq!(split("[]"), [String::new(); 0]);
+        assert!(split("").is_empty());
+        assert!(split("[]").is_empty());
     }
 
     #[test]
