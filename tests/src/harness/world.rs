@@ -145,7 +145,9 @@ impl World {
         let lines = "SELECT sum(line['amount']) AS cost FROM (SELECT unnest(charges) AS line FROM usage)";
         let (sums, lines) = (gateway.sql(sums).await.remove(0), gateway.sql(lines).await.remove(0));
         let calls = sums.int("calls");
-        if (sums.int("ids"), sums.int("last"), sums.int("first")) != (calls, calls, Some(1)) {
+        // Tests that were chosen by name may have made no call.
+        let (last, first) = (calls.filter(|calls| *calls > 0), calls.filter(|calls| *calls > 0).map(|_| 1));
+        if (sums.int("ids"), sums.int("last"), sums.int("first")) != (calls, last, first) {
             return Err(format!("rows are missing or doubled: {}", sums.0));
         }
         if sums.decimal("cost") != lines.decimal("cost") {
