@@ -127,9 +127,12 @@ pub(crate) struct Import {
     /// Data directory
     #[arg(long, default_value = "data", value_name = "DIR")]
     pub(crate) data: PathBuf,
-    /// Table location, if it is not in the data directory: file:PATH
-    #[arg(long, value_name = "LOCATION")]
+    /// Table location, if it is not in the data directory: file:PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "LOCATION", conflicts_with = "config")]
     pub(crate) table: Option<String>,
+    /// The gateway's configuration, which says where its table is and how it is reached
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) config: Option<PathBuf>,
     /// A column of the file by its name in table usage, or by none to leave it out; with --format csv
     #[arg(long, value_name = "THEIRS=OURS", value_parser = renaming)]
     pub(crate) map: Vec<(String, String)>,

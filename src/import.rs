@@ -18,6 +18,13 @@ const REJECTED_SHOWN_MAX: usize = 100;
 /// Name of the gateway whose rows they become, where none has run yet.
 const INSTANCE: &str = tollgate_controller::gateway::DEFAULT_NAME;
 
+/// The ledger that rows go to.
+struct Place {
+    config: Config,
+    /// The gateway's prices, if they are known.
+    prices: Option<PriceBook>,
+}
+
 /// Where rows go, or would.
 enum Target {
     Store(Box<Store>),
@@ -29,15 +36,15 @@ enum Target {
 pub(crate) async fn import(arguments: Import) -> anyhow::Result<()> {
     let file = arguments.file.display().to_string();
     let source = arguments.source.as_deref().map(Name::new).transpose().context("--source")?;
-    let instance = instance(&arguments.data)?;
+    let place = place(&arguments)?;
     let options = Options {
         format: arguments.format,
         source,
         rename: arguments.map.clone(),
-        instance: instance.clone(),
+        instance: place.config.instance.clone(),
     };
     let mut rows = Rows::open(open(&arguments.file)?, options).with_context(|| file.clone())?;
-    let target = target(&arguments, instance).await?;
+    let target = target(&arguments, place).await?;
     let (done, rejected, broken) = copy(&mut rows, &target).await?;
     if let Target::Store(store) = target {
         store
@@ -117,14 +124,6 @@ async fn look(offline: Option<&Offline>, batch: Vec<Record>, seen: &mut HashSet<
     })
 }
 
-/// Opens the ledger to write.
-async fn store(data: &Path, table: Location, instance: Name) -> Result<Target, Error> {
-    let mut config = Config::new(data, instance)?;
-    config.table = table;
-    let store = Store::open(config, PriceBook::default()).await?;
-    Ok(Target::Store(Box::new(store)))
-}
-
 fn open(file: &Path) -> anyhow::Result<Box<dyn Read + Send>> {
     if file == Path::new("-") {
         return Ok(Box::new(std::io::stdin()));
@@ -133,28 +132,28 @@ fn open(file: &Path) -> anyhow::Result<Box<dyn Read + Send>> {
     Ok(Box::new(opened))
 }
 
-async fn target(arguments: &Import, instance: Name) -> anyhow::Result<Target> {
+async fn target(arguments: &Import, place: Place) -> anyhow::Result<Target> {
     let data = &arguments.data;
-    let table = match &arguments.table {
-        Some(location) => Location::parse(location)?,
-        None => Location::parse(&format!("file:{}", data.join("usage").display()))?,
-    };
     if arguments.dry_run && !data.is_dir() {
         return Ok(Target::Dry(None));
     }
-    // Whoever opens the ledger records the calls that a crash left open, at the prices it has; here there are none.
-    if !arguments.dry_run
-        && let Ok(open @ 1..) = open_calls(data)
-    {
-        bail!(
-            "the gateway on {} was not stopped in order, and {open} of its calls are not recorded yet: start it and stop it once, so that they are at its prices",
-            data.display()
-        );
-    }
     let opened = if arguments.dry_run {
-        Offline::open(data, &table).await.map(|offline| Target::Dry(Some(offline)))
+        Offline::open(data, &place.config.table)
+            .await
+            .map(|offline| Target::Dry(Some(offline)))
     } else {
-        store(data, table, instance).await
+        // Whoever opens the ledger records the calls that a crash left open, at the prices it has.
+        if place.prices.is_none()
+            && let Ok(open @ 1..) = open_calls(data)
+        {
+            bail!(
+                "the gateway on {} was not stopped in order, and {open} of its calls are not recorded yet: name its configuration with --config, or start it and stop it once, so that they are at its prices",
+                data.display()
+            );
+        }
+        Store::open(place.config, place.prices.unwrap_or_default())
+            .await
+            .map(|store| Target::Store(Box::new(store)))
     };
     match opened {
         Err(Error::InUse { path }) => bail!(
@@ -163,6 +162,24 @@ async fn target(arguments: &Import, instance: Name) -> anyhow::Result<Target> {
         ),
         other => Ok(other?),
     }
+}
+
+/// Where the ledger is, as the gateway's configuration says, or as the data directory and the command line do.
+fn place(arguments: &Import) -> anyhow::Result<Place> {
+    let data = &arguments.data;
+    if let Some(file) = &arguments.config {
+        let resources = crate::check::resources(file)?;
+        let prices = crate::prices::book(&resources.price_lists, &crate::prices::shipped()?);
+        return Ok(Place {
+            config: crate::wiring::ledger(&resources.gateway, data)?,
+            prices: Some(prices),
+        });
+    }
+    let mut config = Config::new(data, instance(data)?)?;
+    if let Some(location) = &arguments.table {
+        config.table = Location::parse(location)?;
+    }
+    Ok(Place { config, prices: None })
 }
 
 /// The gateway whose data directory it is: rows under another name would be another gateway's.
