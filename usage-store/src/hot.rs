@@ -85,9 +85,58 @@ impl Chunk {
     }
 }
 
+// === impl Recovering ===
+
+/// Makes chunks of rows that are read one by one, and keeps columns only: a row as a record takes several times their memory.
+#[derive(Default)]
+pub(crate) struct Recovering {
+    chunks: Vec<Arc<Chunk>>,
+    growing: Vec<Box<Record>>,
+}
+
+impl Recovering {
+    /// Adds a row, whose place follows those before.
+    ///
+    /// # Errors
+    /// As [`Chunk::batch`].
+    pub(crate) fn push(&mut self, row: Box<Record>) -> Result<(), Error> {
+        self.growing.push(row);
+        if self.growing.len() >= CHUNK_ROWS {
+            self.end_chunk()?;
+        }
+        Ok(())
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// As [`Chunk::batch`].
+    pub(crate) fn finish(mut self) -> Result<Vec<Arc<Chunk>>, Error> {
+        self.end_chunk()?;
+        Ok(self.chunks)
+    }
+
+    fn end_chunk(&mut self) -> Result<(), Error> {
+        if !self.growing.is_empty() {
+            let chunk = Chunk::new(std::mem::take(&mut self.growing));
+            chunk.batch()?;
+            self.chunks.push(Arc::new(chunk));
+        }
+        Ok(())
+    }
+}
+
 // === impl Hot ===
 
 impl Hot {
+    /// Rows that were read from the log.
+    pub(crate) fn recovered(sealed: Vec<Arc<Chunk>>) -> Self {
+        Self {
+            sealed,
+            growing: Vec::new(),
+        }
+    }
+
     /// Adds rows; their places follow those before. Returns a chunk that became full, whose columns can be made elsewhere.
     pub(crate) fn push(&mut self, rows: Vec<Box<Record>>) -> Option<Arc<Chunk>> {
         if self.growing.is_empty() {

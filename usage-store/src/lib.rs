@@ -11,6 +11,7 @@
 
 mod anchor;
 mod batch;
+pub mod clock;
 pub mod disk;
 mod error;
 mod history;
@@ -22,6 +23,8 @@ pub mod rating;
 mod recovery;
 pub mod reference;
 mod schema;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod store;
 pub mod synthetic;

@@ -17,8 +17,8 @@ const BYTES_PER_TOKEN: u64 = 4;
 /// What the log holds.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
-    /// Settled rows that the table lacks, in the order of their places.
-    pub(crate) rows: Vec<Box<Record>>,
+    /// How many settled rows the table lacks.
+    pub(crate) rows: usize,
     /// Calls that were admitted and never ended, by time.
     pub(crate) open: Vec<Intent>,
     /// The last place in the log; 0 if it has none.
@@ -35,14 +35,28 @@ pub(crate) struct Recovered {
     pub(crate) missing: Vec<PathBuf>,
 }
 
+/// An entry that opened a call, not yet decoded.
+struct Opened {
+    payload: Box<[u8]>,
+    segment: u64,
+    offset: u64,
+}
+
 impl Recovered {
-    /// Reads the log. Rows up to `committed` are in the table and left out. Changes nothing.
+    /// Reads the log, and hands out the settled rows that the table lacks, in the order of their places: those after `committed`.
+    /// Changes nothing.
     ///
     /// # Errors
-    /// [`Error::Format`] at a log of another version, [`Error::Unreadable`] at an entry of another version, [`Error::Io`].
-    pub(crate) fn read(disk: &dyn Disk, folder: &Path, committed: impl Fn(&Name) -> Seq) -> Result<Self, Error> {
+    /// [`Error::Format`] at a log of another version, [`Error::Unreadable`] at an entry of another version, [`Error::Io`], and what `row` says.
+    pub(crate) fn read(
+        disk: &dyn Disk,
+        folder: &Path,
+        committed: Seq,
+        mut row: impl FnMut(Box<Record>) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let mut recovered = Self::default();
-        let mut open: HashMap<CallId, Intent> = HashMap::new();
+        // Most calls end: what opened them is decoded only if they did not.
+        let mut open: HashMap<CallId, Opened> = HashMap::new();
         let segments = Segment::list(disk, folder)?;
         recovered.last_segment = segments.last().map_or(0, |segment| segment.number);
         // A mark in a segment proves that all of its predecessors were synced. Those from the last marked one on may end torn.
@@ -59,7 +73,7 @@ impl Recovered {
             if let Some(before) = before.filter(|before| before + 1 != segment.number) {
                 // Segments are deleted oldest first: those before a gap are leftovers of a deletion that a power cut reordered, unless
                 // rows of theirs were never committed.
-                if recovered.rows.is_empty() {
+                if recovered.rows == 0 {
                     recovered.leftover.extend(older.drain(..).map(|(segment, _)| segment));
                     recovered.broken.clear();
                     open.clear();
@@ -76,16 +90,21 @@ impl Recovered {
                 };
                 match entry.kind {
                     Kind::Opened => {
-                        let intent: Intent = entry::decode(entry.payload).map_err(unreadable)?;
-                        open.insert(intent.call_id, intent);
+                        let opened = Opened {
+                            payload: entry.payload.into(),
+                            segment: segment.number,
+                            offset,
+                        };
+                        open.insert(entry::call_id(entry.payload).map_err(unreadable)?, opened);
                     }
                     Kind::Settled => {
-                        let mut record: Record = entry::decode(entry.payload).map_err(unreadable)?;
-                        open.remove(&record.call_id);
-                        record.seq = entry.seq;
+                        open.remove(&entry::call_id(entry.payload).map_err(unreadable)?);
                         recovered.last_seq = recovered.last_seq.max(entry.seq);
-                        if record.seq > committed(&record.instance) {
-                            recovered.rows.push(Box::new(record));
+                        if entry.seq > committed {
+                            let mut record: Box<Record> = Box::new(entry::decode(entry.payload).map_err(unreadable)?);
+                            record.seq = entry.seq;
+                            recovered.rows += 1;
+                            row(record)?;
                         }
                     }
                     Kind::Synced => {}
@@ -98,7 +117,13 @@ impl Recovered {
             older.push((segment, length));
         }
         recovered.segments = older.into_iter().map(|(segment, length)| (segment.number, length)).collect();
-        recovered.open = open.into_values().collect();
+        let open = open.into_values().map(|opened| {
+            entry::decode(&opened.payload).map_err(|_| Error::Unreadable {
+                path: Segment::new(folder, opened.segment).path,
+                offset: opened.offset,
+            })
+        });
+        recovered.open = open.collect::<Result<_, _>>()?;
         recovered.open.sort_by_key(|intent| intent.call_id);
         Ok(recovered)
     }
@@ -139,14 +164,9 @@ impl Recovered {
                 bytes = lost,
                 "bytes that belong to no whole entry were cut out of the log"
             );
-            if lost == length || breaks.first().is_some_and(|found| found.start == 0) && length - lost <= MAGIC.len() as u64 {
-                // Created and not yet begun: nothing was ever acknowledged from it.
-                segment.delete(disk)?;
-                self.segments.remove(&segment.number);
-            } else {
-                segment.rewrite(disk, breaks)?;
-                self.segments.insert(segment.number, length - lost);
-            }
+            // Even one that was created and not yet begun stays: a gap in the numbers would look like a loss.
+            segment.rewrite(disk, breaks)?;
+            self.segments.insert(segment.number, (length - lost).max(MAGIC.len() as u64));
         }
         for number in self.segments.keys() {
             let path = Segment::new(folder, *number).path;

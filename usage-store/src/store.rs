@@ -26,9 +26,11 @@ use tollgate_record::{Ledger, Name, Seq};
 
 use crate::Error;
 use crate::anchor::Anchor;
+use crate::clock::{Clock, System};
 use crate::disk::{Disk, Os, replace};
+use crate::error::chain;
 use crate::history::History;
-use crate::hot::Hot;
+use crate::hot::{Chunk, Hot, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::rating::PriceBook;
@@ -63,6 +65,8 @@ pub struct Config {
     pub flush_interval: Duration,
     /// The file system of the data directory.
     pub disk: Arc<dyn Disk>,
+    /// Tells the time and names files.
+    pub clock: Arc<dyn Clock>,
     /// Whether syncs, flushes and upkeep run by themselves, on threads of the store.
     pub background: bool,
 }
@@ -119,6 +123,7 @@ impl Config {
             flush_bytes: Self::FLUSH_BYTES,
             flush_interval: Self::FLUSH_INTERVAL,
             disk: Arc::new(Os),
+            clock: Arc::new(System),
             background: true,
         })
     }
@@ -151,7 +156,7 @@ impl Store {
         let mut history = History::open(Arc::clone(&disk), &config.data)?;
         history.add(&prices)?;
 
-        let (table, recovered) = recover(&config, &folder, table, anchor.as_ref(), &prices).await?;
+        let (table, recovered, chunks) = recover(&config, &folder, table, anchor.as_ref(), &prices).await?;
         let known = anchor.as_ref().map_or(Seq::ZERO, Anchor::seq);
         let committed = match table.is_open() {
             true => table.committed(&config.instance).await?,
@@ -165,10 +170,9 @@ impl Store {
         };
         anchor.write(&*disk, &config.data)?;
         let view = Arc::new(Mutex::new(View {
-            hot: Hot::default(),
+            hot: Hot::recovered(chunks),
             table,
         }));
-        lock(&view).hot.push(recovered.rows);
         let wanted = Arc::new(Notify::new());
         let sink = {
             let (view, wanted, rows_max) = (Arc::clone(&view), Arc::clone(&wanted), config.flush_rows);
@@ -263,6 +267,12 @@ impl Store {
     /// Why no calls can be recorded, if so.
     pub fn unavailable(&self) -> Option<Arc<str>> {
         self.shared.recorder.log.poisoned().map(|unavailable| unavailable.reason)
+    }
+
+    /// Makes everything that was acknowledged durable, as the background does.
+    #[cfg(test)]
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.shared.recorder.log.sync()
     }
 
     /// What the ledger has done and holds.
@@ -445,7 +455,9 @@ impl Shared {
         let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<Vec<_>, _>>()?;
         let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
         let table = lock(&self.view).table.clone();
-        let table = table.append(batches, &self.config.instance, last, Stamp::system()).await?;
+        let table = table
+            .append(batches, &self.config.instance, last, Stamp::of(&*self.config.clock))
+            .await?;
         let version = table.version();
         {
             // At one instant the rows leave memory and appear in the table: no query sees them twice or not at all.
@@ -532,7 +544,7 @@ async fn recover(
     table: Table,
     anchor: Option<&Anchor>,
     prices: &PriceBook,
-) -> Result<(Table, Recovered), Error> {
+) -> Result<(Table, Recovered, Vec<Arc<Chunk>>), Error> {
     let disk = &*config.disk;
     let name_file = config.data.join("instance");
     let owner = match disk.read(&name_file) {
@@ -549,7 +561,8 @@ async fn recover(
     if let Some(anchor) = anchor {
         anchor.check(committed)?;
     }
-    let mut recovered = Recovered::read(disk, folder, |_| committed)?;
+    let mut rows = Recovering::default();
+    let mut recovered = Recovered::read(disk, folder, committed, |row| rows.push(row))?;
     recovered.check()?;
     recovered.settle(disk, folder)?;
     let mut table = table;
@@ -563,13 +576,13 @@ async fn recover(
                 let mut record = interrupted(&owner, intent, prices);
                 last = last.next();
                 record.seq = last;
-                recovered.rows.push(Box::new(record));
+                rows.push(Box::new(record))?;
             }
         }
-        if !recovered.rows.is_empty() {
-            table = table
-                .append(vec![crate::usage_batch(&recovered.rows)?], &owner, last, Stamp::system())
-                .await?;
+        let chunks = std::mem::take(&mut rows).finish()?;
+        if !chunks.is_empty() {
+            let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<_, _>>()?;
+            table = table.append(batches, &owner, last, Stamp::of(&*config.clock)).await?;
         }
         for number in recovered.segments.keys() {
             Segment::new(folder, *number).delete(disk)?;
@@ -583,17 +596,5 @@ async fn recover(
         let text = format!("{}\n", config.instance);
         replace(disk, &name_file, text.as_bytes()).map_err(Error::io("write", &name_file))?;
     }
-    Ok((table, recovered))
-}
-
-/// An error with its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    Ok((table, recovered, rows.finish()?))
 }

@@ -17,7 +17,7 @@ use tollgate_record::BoxFuture;
 use crate::Error;
 use crate::disk::{Disk, Os};
 use crate::history::History;
-use crate::hot::{Chunk, Hot};
+use crate::hot::{Chunk, Hot, Recovering};
 use crate::location::Location;
 use crate::recovery::Recovered;
 use crate::schema::usage_schema;
@@ -74,7 +74,7 @@ pub(crate) struct View {
 
 /// A data directory that no gateway has open, for reading.
 pub struct Offline {
-    rows: RecordBatch,
+    rows: Vec<RecordBatch>,
     table: Option<Table>,
     history: History,
     _lock: Box<dyn Any + Send + Sync>,
@@ -119,17 +119,16 @@ impl Offline {
         let lock_file = lock_directory(&*disk, &data)?;
         let table = Table::open_existing(table).await?;
         let folder = data.join("wal");
-        let mut recovered = Recovered::default();
+        let mut rows = Recovering::default();
         if folder.exists() {
             let owner = std::fs::read_to_string(data.join("instance")).unwrap_or_default();
             let committed = match (&table, tollgate_record::Name::new(owner.trim())) {
                 (Some(table), Ok(owner)) => table.committed(&owner).await?,
                 _ => tollgate_record::Seq::ZERO,
             };
-            recovered = Recovered::read(&*disk, &folder, |_| committed)?;
-            recovered.check()?;
+            Recovered::read(&*disk, &folder, committed, |row| rows.push(row))?.check()?;
         }
-        let rows = crate::usage_batch(&recovered.rows)?;
+        let rows = rows.finish()?.iter().map(|chunk| chunk.batch()).collect::<Result<_, _>>()?;
         Ok(Self {
             rows,
             table,
@@ -143,7 +142,7 @@ impl Tables for Offline {
     fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>> {
         Box::pin(async move {
             let prices = self.history.batch().map_err(external)?;
-            tables(vec![self.rows.clone()], self.table.as_ref(), prices).await
+            tables(self.rows.clone(), self.table.as_ref(), prices).await
         })
     }
 }

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use tollgate_record::{
-    Amount, Call, CallId, Caller, Charge, Cost, CostStatus, Decision, Ending, Identity, Intent, Meter, Name, Outcome, Record, Tags,
-    Timestamp, Usage, UsageSource,
+    Amount, Call, CallId, Caller, Charge, Cost, CostStatus, Decision, Ending, Identity, Intent, Meter, Name, Outcome, Price,
+    PriceList, Record, Tags, Timestamp, Usage, UsageSource,
 };
+
+use crate::PriceBook;
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -88,4 +90,29 @@ pub(crate) fn record(number: u64) -> Record {
         charges: vec![charge],
     };
     Record::new(name("gw"), intent(number), ending(), cost)
+}
+
+/// Input at 2, output at 10 a million: a call of [`ending`] costs 100 * 2 + 20 * 10 = 400 millionths.
+pub(crate) fn prices() -> PriceBook {
+    let price = |meter, price: &str| Price {
+        model: name("m"),
+        region: None,
+        service_tier: None,
+        context_above: None,
+        meter,
+        per: 1_000_000,
+        price: price.parse().unwrap(),
+        discount: Amount::ZERO,
+        effective_from: Timestamp::from_unix_us(0),
+        effective_to: None,
+        source: None,
+    };
+    let prices = vec![price(Meter::Input, "2"), price(Meter::Output, "10")];
+    PriceBook::new(vec![PriceList {
+        name: name("list"),
+        provider: name("openai"),
+        currency: name("USD"),
+        shipped: false,
+        prices,
+    }])
 }

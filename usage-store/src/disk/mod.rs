@@ -4,6 +4,8 @@
 //! not synced, and fail at any step. [`Os`] is the real one. Parquet files and commits of the table go through an object store instead.
 
 mod os;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 use std::any::Any;
 use std::fmt::Debug;
@@ -38,6 +40,12 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// What the system says; [`io::ErrorKind::NotFound`] if there is no such file.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The first bytes of a file, at most so many.
+    ///
+    /// # Errors
+    /// As [`Disk::read`].
+    fn read_start(&self, path: &Path, bytes_max: u64) -> io::Result<Vec<u8>>;
 
     /// Creates a file that must not be there yet, for appending.
     ///

@@ -15,35 +15,10 @@ use object_store::{
     PutPayload, PutResult,
 };
 use tempfile::TempDir;
-use tollgate_record::{Amount, Ledger, Meter, Outcome, Price, PriceList, Timestamp, Usage};
+use tollgate_record::{Amount, Ledger, Outcome, Usage};
 
-use crate::testing::{ending, intent, name};
-use crate::{Config, Error, Location, Offline, PriceBook, Store, Tables};
-
-/// Input at 2, output at 10 a million: a call of [`ending`] costs 100 * 2 + 20 * 10 = 400 millionths.
-fn prices() -> PriceBook {
-    let price = |meter, price: &str| Price {
-        model: name("m"),
-        region: None,
-        service_tier: None,
-        context_above: None,
-        meter,
-        per: 1_000_000,
-        price: price.parse().unwrap(),
-        discount: Amount::ZERO,
-        effective_from: Timestamp::from_unix_us(0),
-        effective_to: None,
-        source: None,
-    };
-    let prices = vec![price(Meter::Input, "2"), price(Meter::Output, "10")];
-    PriceBook::new(vec![PriceList {
-        name: name("list"),
-        provider: name("openai"),
-        currency: name("USD"),
-        shipped: false,
-        prices,
-    }])
-}
+use crate::testing::{ending, intent, name, prices};
+use crate::{Config, Error, Location, Offline, Store, Tables};
 
 fn config(folder: &TempDir) -> Config {
     Config::new(folder.path(), name("gw")).unwrap()

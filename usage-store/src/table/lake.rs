@@ -30,6 +30,7 @@ use tollgate_record::Timestamp;
 use uuid::Uuid;
 
 use crate::Error;
+use crate::clock::{Clock, System};
 use crate::location::Location;
 
 /// A Delta table as of one version; cloning is cheap.
@@ -123,9 +124,14 @@ pub(crate) struct DataFile {
 impl Stamp {
     /// The system's clock and randomness.
     pub(crate) fn system() -> Self {
+        Self::of(&System)
+    }
+
+    /// The next one of a clock.
+    pub(crate) fn of(clock: &dyn Clock) -> Self {
         Self {
-            now: Timestamp::from(std::time::SystemTime::now()),
-            id: Uuid::now_v7(),
+            now: clock.now(),
+            id: clock.id(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tollgate_record::Seq;
+use tollgate_record::{CallId, Seq};
 
 /// Bytes before the payload.
 pub(crate) const HEAD_BYTES: usize = 4 + 4 + PREFIX_BYTES;
@@ -56,6 +56,11 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// Reads a payload.
 pub(crate) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(payload)
+}
+
+/// The call that an opened or settled payload is about: the first thing in both.
+pub(crate) fn call_id(payload: &[u8]) -> Result<CallId, postcard::Error> {
+    postcard::take_from_bytes(payload).map(|(call_id, _)| call_id)
 }
 
 /// Appends an entry to a buffer.

@@ -119,7 +119,10 @@ impl Log {
     /// [`Error::Io`] if the segment cannot be created.
     pub(crate) fn start(options: Options, start: Start) -> Result<Arc<Self>, Error> {
         let segment = Segment::new(&options.folder, start.number);
-        let file = segment.create(&*options.disk, &[])?;
+        // Whoever starts a log has synced the segments before: the first mark says so.
+        let mut mark = Vec::new();
+        entry::put(&mut mark, Kind::Synced, Seq::ZERO, &0_u64.to_le_bytes());
+        let file = segment.create(&*options.disk, &mark)?;
         let poison = Arc::new(Poison::default());
         let sync = Arc::new(Syncer::new(Arc::clone(&poison), Arc::clone(&options.counters)));
         if let (Durability::Process, Some(interval)) = (options.durability, options.sync_interval) {
@@ -132,7 +135,7 @@ impl Log {
         let tail = Tail {
             segment,
             file,
-            end: MAGIC.len() as u64,
+            end: (MAGIC.len() + mark.len()) as u64,
             marked: 0,
             older: start.older,
             last_seq: start.last_seq,

@@ -12,6 +12,9 @@ pub(crate) const MAGIC: &[u8; 8] = b"TOLLWAL2";
 /// Segments without [`Kind::Synced`] entries, which this version reads and does not write.
 const MAGIC_1: &[u8; 8] = b"TOLLWAL1";
 
+/// Where a segment's first mark is looked for: it comes with the first write after the first sync.
+const MARK_WITHIN_BYTES: u64 = 1 << 20;
+
 /// A segment on disk.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Segment {
@@ -86,7 +89,8 @@ impl Segment {
 
     /// Whether the segment says that its predecessors were synced. Segments of format 1 were created only when they were.
     pub(crate) fn is_marked(&self, disk: &dyn Disk) -> Result<bool, Error> {
-        let bytes = disk.read(&self.path).map_err(Error::io("read", &self.path))?;
+        let start = disk.read_start(&self.path, MARK_WITHIN_BYTES);
+        let bytes = start.map_err(Error::io("read", &self.path))?;
         if bytes.starts_with(MAGIC_1) {
             return Ok(true);
         }

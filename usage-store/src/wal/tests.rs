@@ -63,12 +63,36 @@ fn settled(number: u64) -> Append {
     }
 }
 
-/// Reads the log as a start does, and makes it whole.
-fn read(folder: &TempDir) -> Result<Recovered, Error> {
-    let mut recovered = Recovered::read(&Os, folder.path(), |_| Seq::ZERO)?;
+/// What a start reads, and the places of its rows.
+#[derive(Debug)]
+struct Found {
+    places: Vec<u64>,
+    recovered: Recovered,
+}
+
+fn look(folder: &TempDir, committed: u64) -> Result<Found, Error> {
+    let mut places = Vec::new();
+    let recovered = Recovered::read(&Os, folder.path(), Seq::new(committed), |row| {
+        places.push(row.seq.get());
+        Ok(())
+    })?;
     recovered.check()?;
-    recovered.settle(&Os, folder.path())?;
-    Ok(recovered)
+    Ok(Found { places, recovered })
+}
+
+/// Reads the log as a start does, and makes it whole.
+fn read(folder: &TempDir) -> Result<Found, Error> {
+    let mut found = look(folder, 0)?;
+    found.recovered.settle(&Os, folder.path())?;
+    Ok(found)
+}
+
+/// Where the entries of rows begin: behind the magic and the first mark.
+fn rows_start(bytes: &[u8]) -> usize {
+    match entry::parse(&bytes[MAGIC.len()..]) {
+        Parsed::Entry(mark, taken) if mark.kind == Kind::Synced => MAGIC.len() + taken,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn first(folder: &TempDir) -> PathBuf {
@@ -86,13 +110,10 @@ async fn what_was_acknowledged_is_read_back_in_order_in_both_durabilities() {
                 log.append(settled(number)).await.unwrap().unwrap();
             }
         }
-        let recovered = read(&folder).unwrap();
-        assert_eq!(
-            recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(),
-            (1..=40).collect::<Vec<_>>()
-        );
+        let found = read(&folder).unwrap();
+        assert_eq!(found.places, (1..=40).collect::<Vec<_>>());
         assert_eq!(*places.lock().unwrap(), (1..=40).collect::<Vec<_>>());
-        assert_eq!(recovered.open.len(), 10);
+        assert_eq!(found.recovered.open.len(), 10);
         log.close().unwrap();
     }
 }
@@ -105,7 +126,7 @@ async fn entries_that_are_queued_together_are_each_told() {
     for written in waiting {
         written.await.unwrap().unwrap();
     }
-    assert_eq!(read(&folder).unwrap().last_seq, Seq::new(1000));
+    assert_eq!(read(&folder).unwrap().recovered.last_seq, Seq::new(1000));
 }
 
 #[tokio::test]
@@ -114,7 +135,7 @@ async fn an_entry_is_written_although_its_writer_is_gone() {
     let (log, _) = start(&folder, Durability::Process);
     drop(log.append(settled(1)));
     log.append(settled(2)).await.unwrap().unwrap();
-    assert_eq!(read(&folder).unwrap().rows.len(), 2);
+    assert_eq!(read(&folder).unwrap().places.len(), 2);
 }
 
 #[tokio::test]
@@ -129,10 +150,10 @@ async fn a_new_segment_carries_the_open_calls_so_that_older_ones_can_go() {
     assert_eq!((last.get(), segment), (1, 2));
     log.forget_before(segment).unwrap();
     log.append(settled(1)).await.unwrap().unwrap();
-    let recovered = read(&folder).unwrap();
-    assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [2]);
+    let found = read(&folder).unwrap();
+    assert_eq!(found.places, [2]);
     assert_eq!(
-        recovered.open.iter().map(|call| call.call_id).collect::<Vec<_>>(),
+        found.recovered.open.iter().map(|call| call.call_id).collect::<Vec<_>>(),
         [intent(2).call_id]
     );
 }
@@ -148,8 +169,8 @@ async fn a_torn_end_is_cut_at_every_byte_and_nothing_before_it_is_lost() {
     let bytes = std::fs::read(&path).unwrap();
     for cut in whole..bytes.len() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
-        let recovered = read(&folder).unwrap();
-        assert_eq!(recovered.rows.len(), 1, "cut at {cut}");
+        let found = read(&folder).unwrap();
+        assert_eq!(found.places.len(), 1, "cut at {cut}");
         assert_eq!(std::fs::read(&path).unwrap().len(), whole, "cut at {cut}");
     }
 }
@@ -165,10 +186,10 @@ async fn a_flipped_bit_before_the_end_stops_the_start_and_names_the_place() {
     log.close().unwrap();
     let path = first(&folder);
     let bytes = std::fs::read(&path).unwrap();
-    let Parsed::Entry(_, taken) = entry::parse(&bytes[MAGIC.len()..]) else {
+    let Parsed::Entry(_, taken) = entry::parse(&bytes[rows_start(&bytes)..]) else {
         panic!("the first entry is whole")
     };
-    let second = MAGIC.len() + taken;
+    let second = rows_start(&bytes) + taken;
     for at in (second..second + taken).step_by(7) {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
@@ -206,10 +227,10 @@ async fn an_unsynced_entry_that_a_power_cut_lost_is_cut_out_and_those_after_it_s
     }
     let path = first(&folder);
     let mut bytes = std::fs::read(&path).unwrap();
-    let Parsed::Entry(_, taken) = entry::parse(&bytes[MAGIC.len()..]) else {
+    let Parsed::Entry(_, taken) = entry::parse(&bytes[rows_start(&bytes)..]) else {
         panic!("the first entry is whole")
     };
-    let second = MAGIC.len() + taken;
+    let second = rows_start(&bytes) + taken;
     let Parsed::Entry(_, lost) = entry::parse(&bytes[second..]) else {
         panic!("the second entry is whole")
     };
@@ -217,8 +238,8 @@ async fn an_unsynced_entry_that_a_power_cut_lost_is_cut_out_and_those_after_it_s
     std::fs::write(&path, &bytes).unwrap();
     for _ in 0..2 {
         // The second time, the log is whole.
-        let recovered = read(&folder).unwrap();
-        assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [1, 3]);
+        let found = read(&folder).unwrap();
+        assert_eq!(found.places, [1, 3]);
     }
     assert_eq!(std::fs::read(&path).unwrap().len(), bytes.len() - lost);
 }
@@ -234,8 +255,8 @@ async fn a_rotation_that_a_power_cut_interrupts_loses_nothing_that_was_synced() 
     let bytes = std::fs::read(first(&folder)).unwrap();
     std::fs::write(first(&folder), &bytes[..bytes.len() - 1]).unwrap();
     std::fs::write(Segment::new(folder.path(), 2).path, MAGIC).unwrap();
-    let recovered = read(&folder).unwrap();
-    assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [1]);
+    let found = read(&folder).unwrap();
+    assert_eq!(found.places, [1]);
 }
 
 #[tokio::test]
@@ -248,10 +269,9 @@ async fn segments_before_a_gap_are_leftovers_only_if_the_table_has_their_rows() 
     }
     Segment::new(folder.path(), 2).delete(&Os).unwrap();
     assert!(matches!(read(&folder), Err(Error::Missing { path }) if path.ends_with("00000000000000000002.wal")));
-    let mut recovered = Recovered::read(&Os, folder.path(), |_| Seq::new(2)).unwrap();
-    recovered.check().unwrap();
-    assert_eq!(recovered.rows.iter().map(|row| row.seq.get()).collect::<Vec<_>>(), [3]);
-    recovered.settle(&Os, folder.path()).unwrap();
+    let mut found = look(&folder, 2).unwrap();
+    assert_eq!(found.places, [3]);
+    found.recovered.settle(&Os, folder.path()).unwrap();
     assert!(!first(&folder).exists());
 }
 
