@@ -11,6 +11,12 @@ use serde_json::Value;
 /// Bytes of a segment of the log that holds nothing yet.
 const SEGMENT_HEAD_BYTES: u64 = 8;
 
+/// What the names of files begin with that a compaction writes.
+const COMPACTION: &str = "compact-";
+
+/// What the name of a file has in it while it is being written.
+const UNFINISHED: char = '#';
+
 /// How often the directory is looked at by [`Sight::wait`].
 const LOOK: Duration = Duration::from_micros(300);
 
@@ -42,7 +48,7 @@ struct Files {
 pub(crate) struct Wreck {
     /// Names of data files that some commit added.
     committed: BTreeSet<String>,
-    /// Names of data files that no commit added, and that were counted already.
+    /// Names of data files that no commit added, and of files that were being written: those that were counted already.
     orphans: BTreeSet<String>,
     /// The last commit that was read.
     version: Option<u64>,
@@ -102,42 +108,43 @@ impl Wreck {
     pub(crate) fn look(&mut self, data: &Path) -> Vec<&'static str> {
         let files = Files::list(data);
         let newest_commit = self.read_commits(&files.log);
-        let staged = |files: &[PathBuf]| {
-            files
-                .iter()
-                .any(|path| name(path).contains('#') || name(path).contains(".tmp"))
-        };
-        let mut orphans = 0;
+        let (mut written, mut unfinished) = ([false; 2], [false; 2]);
         for path in &files.data {
             let name = name(path);
-            if name.ends_with(".parquet") && !self.committed.contains(&name) && self.orphans.insert(name) {
-                orphans += 1;
+            let of = usize::from(name.starts_with(COMPACTION));
+            if name.contains(UNFINISHED) {
+                unfinished[of] |= self.orphans.insert(name);
+            } else if !self.committed.contains(&name) {
+                written[of] |= self.orphans.insert(name);
             }
         }
         let mut phases = Vec::new();
-        let flushing = files.segments.len() > 1;
-        if flushing {
+        if unfinished[0] {
+            phases.push("flush: a data file was being written");
+        } else if written[0] {
+            phases.push("flush: a data file was written, and not committed");
+        } else if files.segments.len() > 1 {
             let begun = files.segments.last().and_then(|path| fs::metadata(path).ok()?.created().ok());
-            phases.push(if staged(&files.data) {
-                "flush: a data file was being written"
-            } else if orphans > 0 {
-                "flush: a data file was written, and not committed"
-            } else if newest_commit > begun {
+            phases.push(if newest_commit > begun {
                 "flush: it was committed, and the log not yet forgotten"
             } else {
                 "flush: the log was rotated, and no data file begun"
             });
-        } else if orphans > 0 || staged(&files.data) {
+        }
+        if unfinished[1] {
+            phases.push("compaction: a data file was being written");
+        } else if written[1] {
             phases.push("compaction: a data file was written, and not committed");
         }
         let newest = files.segments.last().and_then(|path| fs::metadata(path).ok());
         if newest.is_some_and(|file| file.len() <= SEGMENT_HEAD_BYTES) {
             phases.push("rotation: the newest segment held nothing yet");
         }
-        let staged_log: Vec<_> = files.log.iter().filter(|path| name(path).contains('#')).cloned().collect();
-        if staged_log.iter().any(|path| name(path).contains(".checkpoint")) {
+        let mut fresh: Vec<String> = files.log.iter().map(|path| name(path)).collect();
+        fresh.retain(|name| name.contains(UNFINISHED) && self.orphans.insert(name.clone()));
+        if fresh.iter().any(|name| name.contains(".checkpoint")) {
             phases.push("checkpoint: it was being written");
-        } else if staged(&staged_log) || files.log.iter().any(|path| name(path).contains(".tmp")) {
+        } else if !fresh.is_empty() {
             phases.push("commit: it was being written");
         }
         let last = |path: &PathBuf| name(path).split('.').next().and_then(|number| number.parse::<u64>().ok());
