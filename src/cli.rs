@@ -34,6 +34,8 @@ pub(crate) enum Command {
     /// A row that is there already is not added again, so a file may be imported twice, and an import that was cut off be repeated.
     /// No gateway may run on the data directory meanwhile.
     Import(Import),
+    /// Makes a damaged write-ahead log whole, and says what is missing
+    Repair(Repair),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
     Simulate(Simulate),
 }
@@ -117,6 +119,22 @@ pub(crate) struct Chargeback {
     /// Output: table, json, csv or parquet
     #[arg(long, default_value = "table")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// Data directory, on which no gateway runs
+    #[arg(long, default_value = "data", value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// Table location, if it is not in the data directory: file:PATH, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX
+    #[arg(long, value_name = "LOCATION", conflicts_with = "config")]
+    pub(crate) table: Option<String>,
+    /// The gateway's configuration, which says where its table is and how it is reached
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) config: Option<PathBuf>,
+    /// Says what is wrong, and changes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ mod metrics;
 mod prices;
 mod quickstart;
 mod reload;
+mod repair;
 mod report;
 mod serve;
 mod simulate;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Sql(sql) => run(sql::sql(sql)),
         Command::Report(report) => run(report::report(report)),
         Command::Import(import) => run(import::import(import)),
+        Command::Repair(repair) => run(repair::repair(repair)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };
     match outcome {

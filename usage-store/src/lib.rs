@@ -22,6 +22,7 @@ pub mod parquet;
 pub mod rating;
 mod recovery;
 pub mod reference;
+mod repair;
 mod schema;
 #[cfg(test)]
 mod simulation;
@@ -39,6 +40,7 @@ pub use error::Error;
 pub use location::Location;
 pub use location::access::{Access, Credentials, Hidden};
 pub use rating::PriceBook;
+pub use repair::{Loss, Repair, repair};
 pub use schema::usage_schema;
 pub use stats::Stats;
 pub use store::import::{Imported, imported, open_calls};

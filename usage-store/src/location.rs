@@ -11,6 +11,7 @@
 //! of those who reach them is in [`access`].
 
 pub(crate) mod access;
+mod local;
 mod remote;
 
 use std::path::Path;
@@ -19,11 +20,11 @@ use std::sync::{Arc, Once};
 use deltalake_core::logstore::{LogStore, LogStoreFactory, ObjectStoreRef, StorageConfig, default_logstore, logstore_factories};
 use deltalake_core::{DeltaResult, DeltaTable, DeltaTableBuilder};
 use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use url::Url;
 
 use crate::Error;
 use access::{Access, Scheme};
+use local::Local;
 
 /// Where a table lies.
 #[derive(Clone, Debug)]
@@ -60,7 +61,7 @@ impl Location {
             let path = path.strip_prefix("//").unwrap_or(path);
             let path = std::path::absolute(Path::new(path)).map_err(|error| refuse(error.to_string()))?;
             let url = Url::from_directory_path(&path).map_err(|()| refuse("the path cannot be written as a URL".to_owned()))?;
-            return Ok(Self::new(url, Arc::new(LocalFileSystem::new())));
+            return Ok(Self::new(url, Arc::new(Local::default())));
         }
         let (scheme, bucket, prefix) = Scheme::split(location).map_err(refuse)?;
         // A folder's URL ends in a slash, or its last part would be replaced when names are joined to it.

@@ -8,6 +8,8 @@
 //! - `usage/`: the table, unless it is configured elsewhere.
 //! - `prices/`: every version of every price list that was ever in force here.
 
+#[cfg(test)]
+mod formats;
 pub(crate) mod import;
 #[cfg(test)]
 mod tests;
