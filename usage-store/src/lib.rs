@@ -12,6 +12,7 @@
 mod anchor;
 mod batch;
 pub mod clock;
+pub mod contract;
 pub mod disk;
 mod error;
 mod history;

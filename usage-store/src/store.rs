@@ -9,6 +9,8 @@
 //! - `prices/`: every version of every price list that was ever in force here.
 
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod formats;
 pub(crate) mod import;
 #[cfg(test)]

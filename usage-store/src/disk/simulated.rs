@@ -70,6 +70,7 @@ struct State {
     full: u32,
     /// Syncs that fail.
     failing_syncs: u32,
+    read_only: bool,
 }
 
 /// A file's bytes: all that was written, and how much of the start is on the disk for certain.
@@ -140,6 +141,7 @@ impl Simulated {
             life: 0,
             full: 0,
             failing_syncs: 0,
+            read_only: false,
         })))
     }
 
@@ -173,6 +175,11 @@ impl Simulated {
         lock(&self.0).failing_syncs = syncs;
     }
 
+    /// Refuses every change from now on.
+    pub(crate) fn make_read_only(&self) {
+        lock(&self.0).read_only = true;
+    }
+
     /// What the next process finds.
     pub(crate) fn crash(&self, crash: Crash) {
         let mut state = lock(&self.0);
@@ -202,6 +209,7 @@ impl Simulated {
         state.dead = false;
         state.full = 0;
         state.failing_syncs = 0;
+        state.read_only = false;
         state.life += 1;
     }
 }
@@ -237,6 +245,9 @@ impl State {
 
     /// A step that changes something and happens whole or not at all.
     fn change(&mut self) -> io::Result<()> {
+        if self.read_only {
+            return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
+        }
         match self.step() {
             Step::Whole => Ok(()),
             Step::Part if self.dice.chance(50) => Ok(()),
@@ -405,6 +416,9 @@ impl Handle {
 impl File for Handle {
     fn append(&self, bytes: &[u8]) -> io::Result<()> {
         self.with(|state, file| {
+            if state.read_only {
+                return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem));
+            }
             let full = state.full > 0;
             let (part, result) = match state.step() {
                 Step::Dead => return Err(dead()),
