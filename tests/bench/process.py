@@ -23,8 +23,9 @@ def cores():
 
 
 def pinned(core, argv):
-    """The command on one core, asked to end by the kernel if this process dies without doing so."""
-    return ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *map(str, argv)]
+    """The command on one core, or on all if that is None; asked to end by the kernel if this process dies without doing so."""
+    place = [] if core is None else ["taskset", "-c", str(core)]
+    return ["setpriv", "--pdeathsig", "TERM", *place, *map(str, argv)]
 
 
 def free_port():
@@ -102,6 +103,11 @@ class Process:
                 self.child.kill()
                 self.child.wait()
 
+    def kill(self):
+        """Ends it as a crash does."""
+        self.child.kill()
+        self.child.wait()
+
     def tail(self):
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
 
@@ -123,13 +129,17 @@ class Process:
             total += int(fields[11]) + int(fields[12])
         return total / TICK
 
-    def resident_bytes(self):
+    def resident_bytes(self, field="VmRSS:"):
         total = 0
         for pid in self.pids():
             for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-                if line.startswith("VmRSS:"):
+                if line.startswith(field):
                     total += int(line.split()[1]) * 1024
         return total
+
+    def peak_bytes(self):
+        """The most memory that was ever resident."""
+        return self.resident_bytes("VmHWM:")
 
 
 def machine_seconds():

@@ -122,18 +122,20 @@ class Gateway:
 
     name = "tollgate"
 
-    def __init__(self, core, directory, upstream_port, binary, under=(), start_seconds=START_SECONDS):
-        """`under` is a command that runs the gateway, such as a profiler."""
+    def __init__(self, core, directory, upstream_port, binary, under=(), start_seconds=START_SECONDS, config="gateway.yaml", data=None, environment=None):
+        """`under` is a command that runs the gateway, such as a profiler; `data` is a directory that is there already."""
         self.directory = Path(directory)
         self.directory.mkdir()
-        self.data = self.directory / "data"
+        self.data = Path(data or self.directory / "data")
+        (self.data / "addresses.json").unlink(missing_ok=True)
         self.path = bodies.PATH
         environment = {
             "BENCH_UPSTREAM": f"http://127.0.0.1:{upstream_port}/openai",
             "BENCH_KEY": bodies.KEY,
             "BENCH_PROVIDER_KEY": bodies.PROVIDER_KEY,
+            **(environment or {}),
         }
-        argv = [*under, binary, "serve", "--config", HERE / "gateway.yaml", "--data", self.data]
+        argv = [*under, binary, "serve", "--config", HERE / config, "--data", self.data]
         self.process = Process("gateway", core, argv, self.directory / "log", environment=environment)
         addresses = self.process.until("it says where it listens", start_seconds, self._addresses)
         self.port = int(addresses["http"].rpartition(":")[2])
@@ -153,12 +155,12 @@ class Gateway:
         except OSError:
             return False
 
-    def sql(self, statement):
+    def sql(self, statement, timeout=60):
         """Rows of a query, as dictionaries; decimals are text."""
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         request = urllib.request.Request(self._sql, json.dumps({"sql": statement}).encode(), headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=timeout) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise Failed(f"SQL was answered {error.code}: {error.read().decode(errors='replace')}") from None
