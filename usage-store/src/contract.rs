@@ -42,6 +42,8 @@
 //!     `an_append_whose_answer_was_lost_is_found_when_it_is_repeated`, `rows_of_a_commit_whose_answer_was_lost_are_not_appended_again_with_later_ones`, simulation)
 //! 11. Any number of gateways append to one table, each under a name of its own. (`four_gateways_append_to_one_table_through_kills`,
 //!     `gateways_append_at_the_same_time_and_every_row_is_there_once`, simulation)
+//!     One whose name another uses stops flushing instead of taking the other's places for its own.
+//!     (`two_gateways_of_one_name_on_one_table_do_not_take_each_others_places_for_their_own`)
 //! 12. A query sees one version of the table and the rows that this gateway's log has beyond it: no row twice, none missing.
 //!     (`no_query_sees_a_gap_or_an_overlap_while_flushes_commit`, simulation)
 //! 13. While the table cannot be reached, calls go on until the log has `log_bytes`; then calls are refused, and those that are open still

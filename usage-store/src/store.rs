@@ -19,7 +19,7 @@ mod tests;
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -95,6 +95,8 @@ pub(crate) struct Shared {
     flushing: tokio::sync::Mutex<VecDeque<(Seq, u64)>>,
     /// What the data directory knows of the table; changed by flushes only.
     anchor: Mutex<Anchor>,
+    /// The last place that a commit of this data directory may have put into the table.
+    places_tried: AtomicU64,
 }
 
 impl Config {
@@ -237,6 +239,7 @@ impl Store {
             counters,
             flushing: tokio::sync::Mutex::default(),
             anchor: Mutex::new(anchor),
+            places_tried: AtomicU64::new(last_seq.get()),
         });
         let stop = CancellationToken::new();
         let maintenance = shared.config.background.then(|| maintain(&shared, &stop)).transpose()?;
@@ -411,6 +414,7 @@ impl Shared {
         let table = Table::open(&self.config.table).await?;
         let committed = table.committed(&self.config.instance).await?;
         lock(&self.anchor).check(committed)?;
+        self.places_tried.fetch_max(committed.get(), Relaxed);
         // Before a first commit, which would look as if others had made it.
         self.note_committed(committed)?;
         {
@@ -449,6 +453,20 @@ impl Shared {
         Ok(())
     }
 
+    /// Refuses if the table has places of this instance that it never gave: then another process has its name, and the same places mean
+    /// other rows there.
+    fn check_alone(&self, committed: Seq) -> Result<(), Error> {
+        let tried = Seq::new(self.places_tried.load(Relaxed));
+        if committed <= tried {
+            return Ok(());
+        }
+        let mut anchor = lock(&self.anchor);
+        // A start must not take its rows for these.
+        *anchor = anchor.clone().unseen(tried);
+        anchor.write(&*self.config.disk, &self.config.data)?;
+        anchor.check(committed)
+    }
+
     /// Moves the oldest rows up to a place to the table, a bounded number of them; false if there are none.
     async fn flush_piece(&self, to: Seq) -> Result<bool, Error> {
         let started = Instant::now();
@@ -459,6 +477,9 @@ impl Shared {
         let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<Vec<_>, _>>()?;
         let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
         let table = lock(&self.view).table.clone();
+        let table = table.newest().await?;
+        self.check_alone(table.committed(&self.config.instance).await?)?;
+        self.places_tried.fetch_max(last.get(), Relaxed);
         let table = table
             .append(batches, &self.config.instance, last, Stamp::of(&*self.config.clock))
             .await?;

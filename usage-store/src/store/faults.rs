@@ -103,3 +103,43 @@ async fn a_read_only_directory_stops_the_start_and_poisons_a_writer_that_runs() 
     let store = Store::open(config, prices()).await.unwrap();
     assert_eq!(outcomes(&store).await, ["ok"]);
 }
+
+#[tokio::test]
+async fn two_gateways_of_one_name_on_one_table_do_not_take_each_others_places_for_their_own() {
+    let (here, there) = (Simulated::new(1), Simulated::new(2));
+    let first = config(&here, Durability::Process);
+    let second = Config {
+        disk: Arc::new(there.clone()),
+        ..first.clone()
+    };
+    let (one, two) = (
+        Store::open(first, prices()).await.unwrap(),
+        Store::open(second.clone(), prices()).await.unwrap(),
+    );
+    for (store, numbers) in [(&one, 1..4), (&two, 4..6)] {
+        for number in numbers {
+            store
+                .ledger()
+                .admit(intent(number))
+                .await
+                .unwrap()
+                .settle(ending())
+                .await
+                .unwrap();
+        }
+    }
+    one.flush().await.unwrap();
+    // Its rows have places that the table has of the other one: they must not count as committed.
+    assert!(matches!(
+        two.flush().await,
+        Err(Error::Diverged {
+            committed: 3,
+            last: 0,
+            ..
+        })
+    ));
+    assert_eq!(two.stats().hot_rows, 2);
+    drop(two);
+    there.crash(Crash::Kill);
+    assert!(matches!(Store::open(second, prices()).await, Err(Error::Diverged { .. })));
+}

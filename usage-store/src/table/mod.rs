@@ -120,6 +120,15 @@ impl Table {
         &self.lake
     }
 
+    /// The newest version.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the log cannot be read.
+    pub(crate) async fn newest(&self) -> Result<Self, Error> {
+        let lake = self.lake.newest().await?;
+        Ok(Self { lake })
+    }
+
     /// The last place of an instance's rows in the table.
     ///
     /// # Errors
@@ -140,9 +149,7 @@ impl Table {
     /// As after an error.
     pub(crate) async fn append(&self, batches: Vec<RecordBatch>, instance: &Name, last: Seq, stamp: Stamp) -> Result<Self, Error> {
         // An earlier attempt may have succeeded although it was reported as failed.
-        let newest = Self {
-            lake: self.lake.newest().await?,
-        };
+        let newest = self.newest().await?;
         let committed = newest.committed(instance).await?;
         if committed >= last {
             return Ok(newest);
