@@ -34,6 +34,7 @@ mod table;
 mod tables;
 #[cfg(test)]
 mod testing;
+mod upkeep;
 mod wal;
 
 pub use batch::usage_batch;
@@ -47,4 +48,5 @@ pub use stats::Stats;
 pub use store::import::{Imported, imported, open_calls};
 pub use store::{Config, Store};
 pub use tables::{Named, Offline, Tables, VIEWS};
+pub use upkeep::Upkeep;
 pub use wal::Durability;

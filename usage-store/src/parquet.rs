@@ -29,7 +29,10 @@ use crate::schema::{PARTITION, usage_schema};
 /// Rows of a row group: a filter by team reads a part of a file only, and a writer holds about ten megabytes.
 pub const ROW_GROUP_ROWS: usize = 131_072;
 
-/// Columns of which `take` by place is dearer than their encoding; all others are short.
+/// Rows of a page at most: what a filter on the first columns of the order reads beyond what it needs.
+pub const PAGE_ROWS: usize = 8192;
+
+/// Columns whose values hardly repeat: neighbours share a prefix, the time.
 const IDS: [&str; 2] = ["call_id", "request_id"];
 
 /// A file in memory.
@@ -68,6 +71,8 @@ pub fn properties() -> WriterPropertiesBuilder {
         .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_write_batch_size(1024)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(None);
     for name in IDS {

@@ -47,6 +47,24 @@ pub struct Stats {
     pub flushed_time_us: u64,
     /// Version of the table.
     pub table_version: u64,
+    /// Compactions that committed.
+    pub compactions: u64,
+    /// Files that they merged.
+    pub compacted_files: u64,
+    /// Rows that they wrote anew.
+    pub compacted_rows: u64,
+    /// Bytes that they wrote.
+    pub compacted_bytes: u64,
+    /// Checkpoints of the table's log that were written.
+    pub checkpoints: u64,
+    /// Files that vacuum deleted.
+    pub vacuumed_files: u64,
+    /// Their size.
+    pub vacuumed_bytes: u64,
+    /// Rows that expired.
+    pub expired_rows: u64,
+    /// Steps of upkeep that failed.
+    pub upkeep_failures: u64,
 }
 
 /// The counting half of [`Stats`].
@@ -64,6 +82,15 @@ pub(crate) struct Counters {
     pub(crate) flushed_rows: AtomicU64,
     pub(crate) flush_us: AtomicU64,
     pub(crate) flushed_time_us: AtomicU64,
+    pub(crate) compactions: AtomicU64,
+    pub(crate) compacted_files: AtomicU64,
+    pub(crate) compacted_rows: AtomicU64,
+    pub(crate) compacted_bytes: AtomicU64,
+    pub(crate) checkpoints: AtomicU64,
+    pub(crate) vacuumed_files: AtomicU64,
+    pub(crate) vacuumed_bytes: AtomicU64,
+    pub(crate) expired_rows: AtomicU64,
+    pub(crate) upkeep_failures: AtomicU64,
 }
 
 impl Counters {
@@ -82,6 +109,15 @@ impl Counters {
             flushed_rows: self.flushed_rows.load(Relaxed),
             flush_us: self.flush_us.load(Relaxed),
             flushed_time_us: self.flushed_time_us.load(Relaxed),
+            compactions: self.compactions.load(Relaxed),
+            compacted_files: self.compacted_files.load(Relaxed),
+            compacted_rows: self.compacted_rows.load(Relaxed),
+            compacted_bytes: self.compacted_bytes.load(Relaxed),
+            checkpoints: self.checkpoints.load(Relaxed),
+            vacuumed_files: self.vacuumed_files.load(Relaxed),
+            vacuumed_bytes: self.vacuumed_bytes.load(Relaxed),
+            expired_rows: self.expired_rows.load(Relaxed),
+            upkeep_failures: self.upkeep_failures.load(Relaxed),
             ..Stats::default()
         }
     }

@@ -43,6 +43,7 @@ use crate::stats::{Counters, Stats, add};
 use crate::table::Table;
 use crate::table::lake::Stamp;
 use crate::tables::View;
+use crate::upkeep::Upkeep;
 use crate::wal::segment::Segment;
 use crate::wal::{Durability, Log, Options, Start, lock};
 
@@ -67,6 +68,8 @@ pub struct Config {
     pub flush_bytes: u64,
     /// The longest that a row waits for a flush.
     pub flush_interval: Duration,
+    /// How the table is kept.
+    pub upkeep: Upkeep,
     /// The file system of the data directory.
     pub disk: Arc<dyn Disk>,
     /// Tells the time and names files.
@@ -128,6 +131,7 @@ impl Config {
             flush_rows: Self::FLUSH_ROWS,
             flush_bytes: Self::FLUSH_BYTES,
             flush_interval: Self::FLUSH_INTERVAL,
+            upkeep: Upkeep::default(),
             disk: Arc::new(Os),
             clock: Arc::new(System),
             background: true,
@@ -342,6 +346,36 @@ impl Shared {
         &self.history
     }
 
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        self.config.upkeep
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp::of(&*self.config.clock)
+    }
+
+    /// The table as queries see it.
+    pub(crate) fn table(&self) -> Table {
+        lock(&self.view).table.clone()
+    }
+
+    /// Shows queries the table's newest version: what upkeep and other gateways have changed.
+    pub(crate) async fn refresh(&self) -> Result<(), Error> {
+        let _no_flush = self.flushing.lock().await;
+        let table = self.table();
+        let newest = table.newest().await?;
+        // A flush whose answer was lost may have moved rows that are still in memory: the next flush takes them out of there.
+        let instance = &self.config.instance;
+        if newest.committed(instance).await? == table.committed(instance).await? {
+            lock(&self.view).table = newest;
+        }
+        Ok(())
+    }
+
     async fn flush_when_due(self: Arc<Self>, stop: CancellationToken) {
         let mut due = Instant::now();
         if lock(&self.view).table.is_open() {
@@ -527,6 +561,7 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
         .build()
         .map_err(Error::io("start threads for", &shared.config.data))?;
     maintenance.spawn(Arc::clone(shared).flush_when_due(stop.clone()));
+    maintenance.spawn(crate::upkeep::run(Arc::clone(shared), stop.clone()));
     Ok(maintenance)
 }
 

@@ -116,7 +116,24 @@ pub(crate) struct DataFile {
     /// Whether another program has deleted rows of it without writing it anew.
     pub(crate) holed: bool,
     /// What a commit says to remove it.
-    remove: Remove,
+    pub(super) remove: Remove,
+}
+
+#[cfg(test)]
+impl DataFile {
+    /// A file that is nowhere.
+    pub(crate) fn of_test(path: String, bytes: u64, partition: HashMap<String, Option<String>>, stats: String) -> Self {
+        Self {
+            path,
+            bytes,
+            rows: None,
+            added: Timestamp::default(),
+            partition,
+            stats: Some(stats),
+            holed: false,
+            remove: Remove::default(),
+        }
+    }
 }
 
 // === impl Stamp ===
@@ -402,7 +419,8 @@ impl Lake {
             };
             let gone = change.removes.iter().filter(|file| !there.contains(&file.path)).count();
             let added = change.adds.iter().filter(|add| there.contains(&add.path)).count();
-            if gone == change.removes.len() && added == change.adds.len() {
+            // Without a file of its own, a change cannot tell its own removals from another's: whoever repeats it reads the table anew.
+            if added > 0 && gone == change.removes.len() && added == change.adds.len() {
                 return Ok(true);
             }
             if gone > 0 {

@@ -3,6 +3,8 @@
 //! - [`lake`]: any Delta table, and commits to it that happen once or not at all.
 //! - [`name`]: what a file's name says of its rows.
 //! - [`upload`], [`stats`]: a file on its way into the table.
+//! - [`compact`], [`merge`]: small files become large ones.
+//! - [`upkeep`]: checkpoints, log cleanup, vacuum, retention.
 //!
 //! # Invariants
 //! 1. A commit adds its files and moves the application transaction of its instance to the last place among its rows, or does neither.
@@ -10,13 +12,16 @@
 //! 3. A file's name says which rows it may hold ([`name`]).
 //! 4. A file that was written and whose commit failed is part of no version; vacuum removes it.
 
+pub(crate) mod compact;
 #[allow(dead_code, reason = "what compaction and rollups read of a table")]
 pub(crate) mod lake;
+mod merge;
 #[allow(dead_code, reason = "what compaction and rollups read of a name")]
 pub(crate) mod name;
 mod stats;
 #[cfg(test)]
 mod tests;
+pub(crate) mod upkeep;
 pub(crate) mod upload;
 
 use std::collections::HashMap;
@@ -75,7 +80,7 @@ pub(crate) const STATS_COLUMNS: &[&str] = &[
 const FILE_ROWS_MAX: usize = 2 << 20;
 
 /// The table as of one version; cloning is cheap.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     lake: Lake,
 }
@@ -114,8 +119,22 @@ impl Table {
         Ok(lake.map(|lake| Self { lake }))
     }
 
+    /// The table over a Delta table that is known to be one.
+    pub(crate) fn of(lake: Lake) -> Self {
+        Self { lake }
+    }
+
+    /// The table as of its newest version.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the log cannot be read.
+    pub(crate) async fn newest(&self) -> Result<Self, Error> {
+        Ok(Self {
+            lake: self.lake.newest().await?,
+        })
+    }
+
     /// The Delta table.
-    #[allow(dead_code, reason = "what compaction and rollups read of a table")]
     pub(crate) fn lake(&self) -> &Lake {
         &self.lake
     }
@@ -228,7 +247,10 @@ pub(crate) fn definition() -> Definition {
         comment: "one row per call: who called which model, what it used and what it cost",
         schema: usage_schema(),
         partition: &[PARTITION],
-        properties: vec![("delta.dataSkippingStatsColumns".to_owned(), STATS_COLUMNS.join(","))],
+        properties: [("delta.dataSkippingStatsColumns".to_owned(), STATS_COLUMNS.join(","))]
+            .into_iter()
+            .chain(upkeep::history_properties(crate::Upkeep::HISTORY))
+            .collect(),
     }
 }
 

@@ -10,6 +10,8 @@
 
 use std::fmt::Write as _;
 
+use arrow::compute::kernels::cast_utils::Parser as _;
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use tollgate_record::{Name, Seq};
 use uuid::Uuid;
@@ -68,6 +70,16 @@ pub(crate) fn partition(day: i32) -> String {
 pub(crate) fn date(day: i32) -> String {
     // Every day of a timestamp is within what the calendar knows.
     date32_to_datetime(day).map_or_else(|| day.to_string(), |date| date.format("%Y-%m-%d").to_string())
+}
+
+/// The day that Delta wrote as `YYYY-MM-DD`.
+pub(crate) fn day(date: &str) -> Option<i32> {
+    Date32Type::parse(date)
+}
+
+/// The instant that Delta wrote, in microseconds since 1970-01-01 UTC.
+pub(crate) fn unix_us(instant: &str) -> Option<i64> {
+    TimestampMicrosecondType::parse(instant)
 }
 
 /// An instant as Delta writes it, with all its digits.
@@ -140,6 +152,18 @@ mod tests {
             "start_date=1970-01-01/compact-00000000-0000-0000-0000-000000000005.parquet"
         );
         assert_eq!(FileName::parse(&path), FileName::Compacted);
+    }
+
+    #[test]
+    fn days_and_instants_are_read_as_they_were_written() {
+        for number in [-1, 0, 19_000, 20_717] {
+            assert_eq!(day(&date(number)), Some(number));
+        }
+        for us in [0, 1, 1_790_000_000_123_456] {
+            assert_eq!(unix_us(&instant(us).unwrap()), Some(us));
+        }
+        assert_eq!(unix_us("2026-09-21T14:13:20.123Z"), Some(1_790_000_000_123_000));
+        assert_eq!(day("yesterday"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Bounds are exact: decimals are written with all their digits and times with microseconds, since engines answer `min` and `max` from
 //! them. (Delta's own writers round decimals to a double and cut times to milliseconds.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string};
@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tollgate_record::Amount;
 
-use super::name::{date, instant};
+use super::name::{date, instant, unix_us};
 
 /// The statistics, in Delta's words.
 #[derive(Serialize)]
@@ -52,6 +52,17 @@ pub(crate) fn statistics(metadata: &ParquetMetaData, schema: &Schema, columns: &
         }
     }
     Ok(serde_json::to_string(&statistics).expect("names and numbers can be written as JSON"))
+}
+
+/// The least value of a column of times, from statistics as Delta's log has them; in microseconds since 1970-01-01 UTC.
+pub(crate) fn earliest(statistics: &str, column: &str) -> Option<i64> {
+    #[derive(serde::Deserialize)]
+    struct Bounds<'a> {
+        #[serde(rename = "minValues", borrow)]
+        min_values: HashMap<&'a str, &'a RawValue>,
+    }
+    let bounds: Bounds<'_> = serde_json::from_str(statistics).ok()?;
+    unix_us(bounds.min_values.get(column)?.get().trim_matches('"'))
 }
 
 /// The least or the greatest of some values as JSON; `None` if there is none, or the type has no bounds.

@@ -257,3 +257,321 @@ async fn rows_of_a_commit_whose_answer_was_lost_are_not_appended_again_with_late
         assert_eq!(batch.column(column).as_primitive::<Int64Type>().value(0), 500);
     }
 }
+
+fn any(_: &lake::DataFile) -> bool {
+    true
+}
+
+const MB: u64 = 1_000_000;
+
+/// A table of some flushes, and all their rows.
+async fn flushed(location: &Location, flushes: usize, rows: usize) -> (Table, Vec<Box<Record>>) {
+    let mut table = Table::open(location).await.unwrap();
+    let all = traffic("gw", flushes * rows, 100);
+    for (number, part) in (1..).zip(all.chunks(rows)) {
+        table = append(&table, part, number).await.unwrap();
+    }
+    (table, all)
+}
+
+#[tokio::test]
+async fn a_compaction_never_changes_what_a_query_returns() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 12, 1500).await;
+    let everything = "SELECT * FROM usage ORDER BY seq";
+    let before = sql(&table, everything).await;
+    let compacted = table.compact_once(128 * MB, &any, stamp(100)).await.unwrap().unwrap();
+    assert_eq!((compacted.files, compacted.rows), (12, 18_000));
+    let files = compacted.table.lake().files().unwrap();
+    assert_eq!(files.len(), 1);
+    assert_eq!(FileName::parse(&files[0].path), FileName::Compacted);
+    assert_eq!(sql(&compacted.table, everything).await, before);
+    assert_eq!(totals(&compacted.table).await, expected(&rows));
+    assert_eq!(
+        compacted.table.committed(&name("gw")).await.unwrap(),
+        rows.last().unwrap().seq
+    );
+    // The version before reads as it did, also for who opens it now.
+    let pinned = Table::open(&location)
+        .await
+        .unwrap()
+        .lake()
+        .at(table.version())
+        .await
+        .unwrap();
+    assert_eq!(sql(&Table::of(pinned), everything).await, before);
+    assert!(
+        compacted
+            .table
+            .compact_once(128 * MB, &any, stamp(101))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    // Bounded: a batch of each input, twice at most, and the rows of one output batch.
+    assert!(compacted.rows_held_max <= 12 * 2 * merge::READ_ROWS + merge::OUT_ROWS);
+    assert!(compacted.rows_held_max < 18_000);
+}
+
+#[tokio::test]
+async fn a_compacted_file_is_sorted_by_team_model_and_time() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, _) = flushed(&location, 8, 500).await;
+    let compacted = table.compact_once(128 * MB, &any, stamp(100)).await.unwrap().unwrap().table;
+    let path = Path::parse(&compacted.lake().files().unwrap()[0].path).unwrap();
+    let bytes = object_store::ObjectStoreExt::get(&*compacted.lake().store(), &path)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
+    let batches: Vec<_> = reader.with_batch_size(10_000).build().unwrap().map(Result::unwrap).collect();
+    let keys = merge::usage_keys(&batches[0]).unwrap();
+    let columns: Vec<_> = keys
+        .into_iter()
+        .map(|values| arrow::compute::SortColumn { values, options: None })
+        .collect();
+    let sorted = arrow::compute::lexsort_to_indices(&columns, None).unwrap();
+    assert!(sorted.values().windows(2).all(|pair| pair[0] < pair[1]));
+}
+
+#[tokio::test]
+async fn a_flush_during_a_compaction_is_kept_and_both_are_committed() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 8, 300).await;
+    let other = traffic("other", 700, 100);
+    // The compaction has read the table; before it commits, another gateway flushes.
+    let stale = table.lake().files().unwrap();
+    let flushed = append(&table, &other, 50).await.unwrap();
+    let compacted = table
+        .compact_once(128 * MB, &|file| stale.iter().any(|old| old.path == file.path), stamp(60))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(compacted.files, 8);
+    let again = append(&flushed, &traffic("third", 10, 100), 70).await.unwrap();
+    let found = totals(&again).await;
+    let cost = expected(&rows).2 + expected(&other).2 + expected(&traffic("third", 10, 100)).2;
+    assert_eq!((found.0, found.2), (2400 + 700 + 10, cost));
+    assert_eq!(again.lake().files().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn of_two_compactions_of_the_same_files_one_wins() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 9, 400).await;
+    // On one thread, both read the table before either commits.
+    let (left, right) = futures::future::join(
+        table.compact_once(128 * MB, &any, stamp(100)),
+        table.compact_once(128 * MB, &any, stamp(200)),
+    )
+    .await;
+    let won = [&left, &right].iter().filter(|result| matches!(result, Ok(Some(_)))).count();
+    let lost = [&left, &right]
+        .iter()
+        .filter(|result| matches!(result, Err(Error::Conflict { .. })))
+        .count();
+    assert_eq!((won, lost), (1, 1), "{left:?} {right:?}");
+    let table = table.newest().await.unwrap();
+    assert_eq!(totals(&table).await, expected(&rows));
+}
+
+#[tokio::test]
+async fn a_compaction_whose_answer_was_lost_is_not_done_twice() {
+    let liar = Liar::new(usize::MAX);
+    let location = memory(Arc::clone(&liar) as Arc<dyn ObjectStore>);
+    let (table, rows) = flushed(&location, 8, 300).await;
+    // The file is the next write, the commit the one after it.
+    let lost = liar.writes.load(Ordering::Relaxed) + 2;
+    let lying: Arc<dyn ObjectStore> = Arc::new(Liar {
+        inner: liar.inner.clone(),
+        every: 2,
+        writes: AtomicUsize::new(0),
+    });
+    assert!(lost > 2);
+    let table_over_liar = Table::open(&memory(lying)).await.unwrap();
+    table_over_liar.compact_once(128 * MB, &any, stamp(100)).await.unwrap_err();
+    let table = table.newest().await.unwrap();
+    assert_eq!(table.lake().files().unwrap().len(), 1, "the commit had happened");
+    assert_eq!(totals(&table).await, expected(&rows));
+    assert!(table.compact_once(128 * MB, &any, stamp(101)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn vacuum_deletes_what_no_version_within_the_history_has_and_nothing_else() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 8, 200).await;
+    let before = table.version();
+    let table = table.compact_once(128 * MB, &any, stamp(100)).await.unwrap().unwrap().table;
+    let store = table.lake().store();
+    let orphan = Path::from("start_date=2026-09-21/gw.1-2.00000000-0000-0000-0000-000000000009.parquet");
+    object_store::ObjectStoreExt::put(&*store, &orphan, "x".into()).await.unwrap();
+    let history = std::time::Duration::from_secs(3600);
+    // The old files were taken out at stamp 100; the store dates files by its own clock.
+    let written = std::time::SystemTime::now().into();
+    let at = |time: Timestamp, hours: i64| Timestamp::from_unix_us(time.unix_us() + hours * 3_600_000_000);
+    let removed = stamp(100).now.max(written);
+    // Within the history, the version before the compaction reads as it did, and what may still be committed stays.
+    assert_eq!(table.lake().vacuum(history, stamp(101).now).await.unwrap().files, 0);
+    let pinned = Table::of(table.lake().at(before).await.unwrap());
+    assert_eq!(totals(&pinned).await, expected(&rows));
+    let done = table.lake().vacuum(history, at(removed, 48)).await.unwrap();
+    assert_eq!(done.files, 9);
+    assert!(done.bytes > 1000);
+    assert_eq!(totals(&table).await, expected(&rows));
+    assert_eq!(table.lake().vacuum(history, at(removed, 96)).await.unwrap().files, 0);
+}
+
+#[tokio::test]
+async fn vacuum_deletes_nothing_if_files_of_the_table_are_not_found() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, _) = flushed(&location, 3, 50).await;
+    let path = Path::parse(&table.lake().files().unwrap()[0].path).unwrap();
+    object_store::ObjectStoreExt::delete(&*table.lake().store(), &path)
+        .await
+        .unwrap();
+    let error = table
+        .lake()
+        .vacuum(std::time::Duration::ZERO, stamp(1_000_000).now)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn rows_expire_by_whole_days_and_a_pinned_version_keeps_them() {
+    let location = memory(Arc::new(InMemory::new()));
+    let table = Table::open(&location).await.unwrap();
+    let rows: Vec<_> = traffic("gw", 900, 100)
+        .into_iter()
+        .map(|mut row| {
+            // Three days.
+            let day = i64::try_from(row.seq.get() % 3).unwrap();
+            row.start_time = Timestamp::from_unix_us(START.unix_us() + day * Timestamp::DAY_US);
+            row
+        })
+        .collect();
+    let full = append(&table, &rows, 1).await.unwrap();
+    let now = |days: i64| Stamp {
+        now: Timestamp::from_unix_us(START.unix_us() + days * Timestamp::DAY_US),
+        id: Uuid::nil(),
+    };
+    // Ten days are kept: the first day may go when it is eleven days ago.
+    assert!(full.expire(10, now(10)).await.unwrap().is_none());
+    let expired = full.expire(10, now(11)).await.unwrap().unwrap();
+    assert_eq!((expired.files, expired.rows), (1, 300));
+    assert_eq!(totals(&expired.table).await.0, 600);
+    assert!(expired.table.expire(10, now(11)).await.unwrap().is_none());
+    let pinned = Table::of(expired.table.lake().at(full.version()).await.unwrap());
+    assert_eq!(totals(&pinned).await, expected(&rows));
+    // What expired does not come back by a repeated flush.
+    let again = append(&expired.table, &rows, 2).await.unwrap();
+    assert_eq!(totals(&again).await.0, 600);
+}
+
+#[tokio::test]
+async fn a_retention_and_a_compaction_of_the_same_day_do_not_both_win() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 9, 100).await;
+    let (compacted, expired) = futures::future::join(
+        table.compact_once(128 * MB, &any, stamp(1_000_000)),
+        table.expire(1, stamp(1_000_001)),
+    )
+    .await;
+    let left = totals_or_none(&table.newest().await.unwrap()).await;
+    match (compacted, expired) {
+        (Err(Error::Conflict { .. }), Ok(Some(_))) => assert_eq!(left, 0),
+        (Ok(Some(_)), Err(Error::Conflict { .. })) => assert_eq!(left, rows.len() as i64),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn totals_or_none(table: &Table) -> i64 {
+    sql(table, "SELECT count(*) FROM usage")
+        .await
+        .column(0)
+        .as_primitive::<Int64Type>()
+        .value(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_come_after_enough_commits_and_an_old_log_is_forgotten() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 6, 50).await;
+    let lake = table.lake();
+    assert_eq!(lake.checkpoint(7).await.unwrap(), None);
+    assert_eq!(lake.checkpoint(5).await.unwrap(), Some(6));
+    assert_eq!(lake.checkpoint(5).await.unwrap(), None);
+    let hour = std::time::Duration::from_secs(3600);
+    let now = Timestamp::from(std::time::SystemTime::now());
+    assert_eq!(lake.forget_log(hour, now).await.unwrap(), 0);
+    let later = Timestamp::from_unix_us(now.unix_us() + 48 * 3_600_000_000);
+    assert_eq!(lake.forget_log(hour, later).await.unwrap(), 6);
+    let table = Table::open(&location).await.unwrap();
+    assert_eq!(totals(&table).await, expected(&rows));
+    assert_eq!(table.committed(&name("gw")).await.unwrap(), rows.last().unwrap().seq);
+}
+
+#[tokio::test]
+async fn the_history_is_written_into_the_tables_properties_once() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, _) = flushed(&location, 1, 50).await;
+    let day = std::time::Duration::from_secs(24 * 3600);
+    let lake = table.lake().set_history(day).await.unwrap().unwrap();
+    let properties = lake.delta().snapshot().unwrap().metadata().configuration();
+    assert_eq!(properties["delta.logRetentionDuration"], "interval 86400 seconds");
+    assert_eq!(properties["delta.dataSkippingStatsColumns"], STATS_COLUMNS.join(","));
+    assert!(lake.set_history(day).await.unwrap().is_none());
+    // Writers that know the old properties go on.
+    append(&table, &traffic("other", 10, 1), 5).await.unwrap();
+}
+
+/// What EXPLAIN ANALYZE counts of the scan.
+async fn explained(table: &Table, filter: &str) -> String {
+    let batch = sql(
+        table,
+        &format!("EXPLAIN ANALYZE SELECT sum(input_tokens) FROM usage WHERE {filter}"),
+    )
+    .await;
+    let plans = batch.column_by_name("plan").unwrap().as_string::<i32>();
+    plans.iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn files_are_left_out_by_time_and_by_id() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 4, 500).await;
+    let files = |plan: &str| {
+        (1..=4)
+            .filter(|file| plan.contains(&format!("{}.parquet", Uuid::from_u128(*file))))
+            .count()
+    };
+    assert_eq!(files(&explained(&table, "input_tokens > 0").await), 4);
+    let last = rows[..1500].iter().map(|row| row.start_time.unix_us()).max().unwrap();
+    // Bounds in the log count as cut to milliseconds, whoever wrote them.
+    let after = name::instant(last + 1000).unwrap();
+    assert_eq!(
+        files(&explained(&table, &format!("start_time >= TIMESTAMP '{after}'")).await),
+        1
+    );
+    let id = rows[5].call_id;
+    let found = files(&explained(&table, &format!("call_id = '{id}'")).await);
+    assert!((1..=2).contains(&found), "{found}");
+}
+
+#[tokio::test]
+async fn pages_of_a_file_are_left_out_by_team() {
+    let location = memory(Arc::new(InMemory::new()));
+    let (table, rows) = flushed(&location, 1, 4 * crate::parquet::PAGE_ROWS).await;
+    let team = rows.iter().find_map(|row| row.identity.team.clone()).unwrap();
+    let plan = explained(&table, &format!("team = '{team}'")).await;
+    let pages = plan.split("page_index_pages_pruned=").nth(1).unwrap();
+    let counts: Vec<usize> = pages
+        .split(|letter: char| !letter.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .take(2)
+        .collect();
+    assert_eq!(counts[0], 4, "{plan}");
+    assert!(counts[1] < 4, "{plan}");
+}
