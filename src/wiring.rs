@@ -75,6 +75,12 @@ pub(crate) fn ledger(gateway: &controller::Gateway, data: &Path) -> anyhow::Resu
     config.flush_rows = declared.flush.rows;
     config.flush_bytes = declared.flush.bytes;
     config.flush_interval = declared.flush.interval;
+    config.upkeep = store::Upkeep {
+        target_bytes: declared.compaction.target,
+        interval: declared.compaction.interval,
+        retention_days: declared.retention_days,
+        history: declared.history,
+    };
     Ok(config)
 }
 

@@ -12,6 +12,10 @@ const FLUSH_BYTES: u64 = 256 << 20;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(60);
 const SYNC_INTERVAL: Duration = Duration::from_millis(20);
 const LOG_BYTES: u64 = 4 << 30;
+const COMPACTION_TARGET: u64 = 128_000_000;
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const HISTORY_DAYS: u32 = 30;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 const QUERY_MEMORY: Memory = Memory::Percent(25);
 const QUERY_ROWS_MAX: u64 = 1_000_000;
@@ -36,6 +40,21 @@ pub struct Ledger {
     pub sync_interval: Duration,
     /// Bytes of the write-ahead log from which on calls are refused; an alarm is raised at half of it.
     pub log_bytes: u64,
+    /// How small files of the table become large ones.
+    pub compaction: Compaction,
+    /// Days after which rows are removed from the table; `None` keeps them for ever.
+    pub retention_days: Option<u32>,
+    /// How long a version of the table can be read after it is out of date.
+    pub history: Duration,
+}
+
+/// How small files of the table become large ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// Size of the files that small ones are merged into.
+    pub target: u64,
+    /// How often it is looked what there is to merge.
+    pub interval: Duration,
 }
 
 /// What survives when.
@@ -100,6 +119,9 @@ impl Default for Ledger {
             store: Store::default(),
             sync_interval: SYNC_INTERVAL,
             log_bytes: LOG_BYTES,
+            compaction: Compaction::default(),
+            retention_days: None,
+            history: DAY * HISTORY_DAYS,
         }
     }
 }
@@ -117,9 +139,45 @@ impl Ledger {
             table: location,
             sync_interval: fields.duration("sync_interval", SYNC_INTERVAL, Duration::from_millis(1)..=10 * second),
             log_bytes: fields.size("log_bytes", LOG_BYTES, (1 << 20)..=(1 << 50)),
+            compaction: Compaction::read(fields.map("compaction")),
+            retention_days: fields.take("retention").and_then(|value| days(&value)),
+            history: fields.duration("history", DAY * HISTORY_DAYS, Duration::from_secs(3600)..=DAY * 3650),
         };
         fields.finish();
         ledger
+    }
+}
+
+/// A time that rows are kept: they leave the table by whole days.
+fn days(value: &Value<'_>) -> Option<u32> {
+    let kept = value.duration(DAY..=DAY * 36_500)?;
+    let days = kept.as_secs() / DAY.as_secs();
+    if DAY * u32::try_from(days).ok()? != kept {
+        value.wrong("must be whole days");
+        return None;
+    }
+    u32::try_from(days).ok()
+}
+
+// === impl Compaction ===
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            target: COMPACTION_TARGET,
+            interval: COMPACTION_INTERVAL,
+        }
+    }
+}
+
+impl Compaction {
+    fn read(mut fields: Fields<'_>) -> Self {
+        let compaction = Self {
+            target: fields.size("target", COMPACTION_TARGET, 8 << 20..=4 << 30),
+            interval: fields.duration("interval", COMPACTION_INTERVAL, Duration::from_secs(1)..=DAY),
+        };
+        fields.finish();
+        compaction
     }
 }
 

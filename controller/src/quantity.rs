@@ -20,11 +20,11 @@ const SIZES: [(&str, u64); 7] = [
     ("KB", 1_000),
     ("B", 1),
 ];
-const SPANS_MS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const SPANS_MS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 /// Reads a duration, or says what is wrong with it.
 pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
-    const WRONG: &str = "is no duration: write a whole number and its unit (ms, s, m or h), such as 500ms, 30s or 5m";
+    const WRONG: &str = "is no duration: write a whole number and its unit (ms, s, m, h or d), such as 500ms, 30s or 5m";
     scaled(text, &SPANS_MS).map(Duration::from_millis).ok_or(WRONG)
 }
 
@@ -86,6 +86,7 @@ mod tests {
     #[test]
     fn durations_need_their_unit() {
         assert_eq!(duration("500ms").unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("30d").unwrap(), Duration::from_secs(30 * 86_400));
         assert_eq!(duration("5m").unwrap(), Duration::from_secs(300));
         for text in [
             "",

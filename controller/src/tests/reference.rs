@@ -93,6 +93,7 @@ fn every_field_has_its_row() {
                 "spec.limits",
                 "spec.ledger",
                 "spec.ledger.flush",
+                "spec.ledger.compaction",
                 "spec.ledger.store",
                 "spec.query",
             ],
