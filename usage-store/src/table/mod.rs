@@ -124,16 +124,6 @@ impl Table {
         Self { lake }
     }
 
-    /// The table as of its newest version.
-    ///
-    /// # Errors
-    /// [`Error::Table`] if the log cannot be read.
-    pub(crate) async fn newest(&self) -> Result<Self, Error> {
-        Ok(Self {
-            lake: self.lake.newest().await?,
-        })
-    }
-
     /// The Delta table.
     pub(crate) fn lake(&self) -> &Lake {
         &self.lake
