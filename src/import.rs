@@ -29,7 +29,7 @@ struct Place {
 enum Target {
     Store(Box<Store>),
     /// Shows what would happen; nothing if there is no data directory yet.
-    Dry(Option<Offline>),
+    Dry(Option<Box<Offline>>),
 }
 
 /// Imports a file, and says what became of its rows. Fails if any was rejected.
@@ -100,7 +100,7 @@ async fn copy(rows: &mut Rows, target: &Target) -> anyhow::Result<(Imported, usi
         }
         let of_batch = match target {
             Target::Store(store) => store.import(batch).await?,
-            Target::Dry(offline) => look(offline.as_ref(), batch, &mut seen).await?,
+            Target::Dry(offline) => look(offline.as_deref(), batch, &mut seen).await?,
         };
         done.added += of_batch.added;
         done.present += of_batch.present;
@@ -140,7 +140,7 @@ async fn target(arguments: &Import, place: Place) -> anyhow::Result<Target> {
     let opened = if arguments.dry_run {
         Offline::open(data, &place.config.table)
             .await
-            .map(|offline| Target::Dry(Some(offline)))
+            .map(|offline| Target::Dry(Some(Box::new(offline))))
     } else {
         // Whoever opens the ledger records the calls that a crash left open, at the prices it has.
         if place.prices.is_none()

@@ -3,7 +3,7 @@
 //! Invariants:
 //! 1. A query holds one slot from its admission until it holds nothing else, however it ends. Telling its caller so needs no slot.
 //! 2. A query's task ends when its caller drops the [`Answer`], when a limit is reached, and when the engine shuts down.
-//! 3. No work of a query runs on the caller's threads: those carry requests to providers.
+//! 3. No work of a query runs on the caller's threads: those carry requests to providers. Where both want a core, requests get it first.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, onesho
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tollgate_usage_store::Tables;
+use tollgate_usage_store::priority::{Work, step_back};
 
 use crate::answer::Item;
 use crate::spill::SpillDir;
@@ -91,6 +92,7 @@ impl Engine {
         let base = session::base(&limits, &spill).map_err(|error| Error::internal(error.strip_backtrace()))?;
         let runtime = Builder::new_multi_thread()
             .thread_name("query")
+            .on_thread_start(|| step_back(Work::Queries))
             .worker_threads(limits.threads.max(1))
             .thread_stack_size(STACK_BYTES)
             .enable_all()

@@ -39,9 +39,8 @@ pub(crate) fn base(limits: &Limits, spill: &SpillDir) -> Result<SessionState, Da
     // 1.19 is a decimal, so that money times a rate stays exact.
     options.sql_parser.parse_float_as_decimal = true;
     options.sql_parser.collect_spans = true;
-    // A slice of view arrays counts as all the buffers it looks into, so a sort that spilled them cannot be merged within its memory.
+    // Tables show text as views; what a statement casts to text stays plain, as readers of answers know it.
     options.sql_parser.map_string_types_to_utf8view = false;
-    options.execution.parquet.schema_force_view_types = false;
 
     // In DataFusion 55 the filter made of the least and the greatest value so far loses the former at the first batch that has no value of
     // the column, and files with it (restatedev/restate#5214): `min(x), max(x)` then answers wrongly.
@@ -88,6 +87,9 @@ pub(crate) async fn snapshot(base: &SessionState, tables: &dyn Tables) -> Result
 
     let mut state = base.clone();
     state.register_catalog_list(Arc::new(catalogs));
+    for (name, function) in tables.functions() {
+        state.register_udtf(name, function);
+    }
     // From here on now() is this query's now.
     state.mark_start_execution();
     for (name, _, query) in VIEWS {

@@ -17,6 +17,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         attempts_of_one_request_are_one_row_of_requests,
         the_prices_that_were_applied_can_be_looked_up,
         the_tables_files_can_be_looked_up,
+        a_version_reads_the_same_and_hours_add_up_to_the_calls,
     ]
 }
 
@@ -85,6 +86,32 @@ async fn attempts_of_one_request_are_one_row_of_requests(world: Arc<World>) {
 async fn the_prices_that_were_applied_can_be_looked_up(world: Arc<World>) {
     let rows = world.gateway().await.sql("SELECT * FROM prices WHERE model = 'ledger-large' AND meter = 'input'").await;
     assert_eq!(rows.len(), 3, "standard, long context, flex: {rows:?}");
+}
+
+async fn a_version_reads_the_same_and_hours_add_up_to_the_calls(world: Arc<World>) {
+    let gateway = world.gateway().await;
+    world.sdk(Language::Python).await.call(Call::new(Api::Chat).order(&world.through(Api::Chat, "versions").await)).await;
+    let limit = std::time::Duration::from_secs(20);
+    let version = crate::harness::process::eventually("a version has rows", limit, || async {
+        let rows = gateway.sql("SELECT max(version) AS version FROM versions WHERE rows_added > 0").await;
+        rows[0].int("version")
+    })
+    .await;
+    let pinned = format!("SELECT count(*) AS calls, sum(cost) AS cost FROM usage_at({version})");
+    let before = gateway.sql(&pinned).await.remove(0);
+    assert!(before.int("calls").unwrap() > 0);
+    world.sdk(Language::Python).await.call(Call::new(Api::Chat).order(&world.through(Api::Chat, "versions").await)).await;
+    let after = gateway.sql(&pinned).await.remove(0);
+    assert_eq!((after.int("calls"), after.decimal("cost")), (before.int("calls"), before.decimal("cost")));
+    // One statement is one snapshot, also while other tests call.
+    let both = "SELECT h.calls AS hours, u.calls AS calls, h.cost AS hours_cost, u.cost AS cost FROM \
+                (SELECT sum(calls + corrections) AS calls, sum(cost) AS cost FROM usage_hourly) h CROSS JOIN \
+                (SELECT count(*) AS calls, sum(cost) AS cost FROM usage) u";
+    let both = gateway.sql(both).await.remove(0);
+    assert_eq!((both.int("hours"), both.decimal("hours_cost")), (both.int("calls"), both.decimal("cost")));
+    let (status, _, body) = gateway.sql_as("SELECT * FROM usage_at(1000000)", "application/json").await;
+    let text = String::from_utf8_lossy(&body).into_owned();
+    assert!(status == 400 && text.contains("there are versions 0 to"), "{text}");
 }
 
 async fn the_tables_files_can_be_looked_up(world: Arc<World>) {

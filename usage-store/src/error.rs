@@ -117,6 +117,16 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// The table needs what this version cannot read.
+    #[error(
+        "the table at {url} needs version {version} of Delta's reader protocol; this version reads plain tables (1): another engine enabled a feature on it"
+    )]
+    Reader {
+        /// The table.
+        url: String,
+        /// What it needs.
+        version: i32,
+    },
     /// Rows could not be made into columns.
     #[error("rows cannot be made into columns")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -155,4 +165,10 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+impl From<Error> for datafusion::error::DataFusionError {
+    fn from(error: Error) -> Self {
+        Self::External(Box::new(error))
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`Store::open`] recovers a data directory; [`Store::ledger`] is what the request path records calls with.
 //! - [`Store::tables`] and [`Offline`] are what SQL reads: one snapshot of everything.
+//! - [`rollup`] keeps table `usage_hourly`: calls of an hour added up.
 //! - [`rating`] turns usage and prices into charges; it is a pure function.
 //!
 //! It serves no protocol and compiles no query: that is `query-api`.
@@ -20,10 +21,13 @@ mod hot;
 mod ledger;
 mod location;
 pub mod parquet;
+pub mod priority;
 pub mod rating;
 mod recovery;
 pub mod reference;
 mod repair;
+pub mod rollup;
+mod scan;
 mod schema;
 #[cfg(test)]
 mod simulation;
@@ -47,6 +51,6 @@ pub use schema::usage_schema;
 pub use stats::Stats;
 pub use store::import::{Imported, imported, open_calls};
 pub use store::{Config, Store};
-pub use tables::{Named, Offline, Tables, VIEWS};
+pub use tables::{Functions, Named, Offline, Tables, VIEWS};
 pub use upkeep::Upkeep;
 pub use wal::Durability;

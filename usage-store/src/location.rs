@@ -79,6 +79,23 @@ impl Location {
         &self.url
     }
 
+    /// The location beside this one, whose name ends in `suffix`.
+    ///
+    /// # Errors
+    /// [`Error::Location`] if this one is the root of its store, which has no name.
+    pub(crate) fn beside(&self, suffix: &str) -> Result<Self, Error> {
+        let name = self.url.path().trim_end_matches('/');
+        if name.is_empty() {
+            return Err(Error::Location {
+                location: self.url.to_string(),
+                reason: "it is the root of its store, so there is no place beside it; put the table into a folder".to_owned(),
+            });
+        }
+        let mut url = self.url.clone();
+        url.set_path(&format!("{name}{suffix}/"));
+        Ok(Self::new(url, Arc::clone(&self.root)))
+    }
+
     /// The table, not loaded.
     pub(crate) fn table(&self) -> Result<DeltaTable, Error> {
         Ok(DeltaTableBuilder::from_url(self.url.clone())?

@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::DataType;
 use tollgate_record::column::USAGE;
 
 use crate::VIEWS;
+use crate::rollup::{KEYS, MEASURES};
 
 /// The text of `docs/tables.md`.
 pub fn tables() -> String {
@@ -52,9 +54,11 @@ pub fn tables() -> String {
          The rows of `usage` that are in memory and in the log only, with the same columns. They can be queried while the object store of the table\n\
          cannot be reached, when a query of `usage` fails rather than telling too little.\n\n\
          ## files\n\n\
-         The Parquet files of table `usage` as of the query's snapshot, with the statistics that Delta Lake's log keeps of them. Absent until the first flush of an offline data directory.\n\n\
-         ## Views\n",
+         The Parquet files of table `usage` as of the query's snapshot, with the statistics that Delta Lake's log keeps of them. Absent until the first flush of an offline data directory.\n",
     );
+    hourly(&mut text);
+    history(&mut text);
+    text.push_str("\n## Views\n");
     for (name, meaning, query) in VIEWS {
         let _ = write!(
             text,
@@ -63,6 +67,50 @@ pub fn tables() -> String {
         );
     }
     text
+}
+
+fn hourly(text: &mut String) {
+    text.push_str(
+        "\n## usage_hourly\n\n\
+         The calls of an hour added up, exactly, by who made them, which model answered and how it ended. It always equals table `usage` of the\n\
+         same query, to the last digit: what is not yet in the table of sums is added up when it is asked for. An hour and key may have several\n\
+         rows, parts that belong together: use `sum` and `max` over them. A sum is `NULL` where nothing is known, as it is over the raw rows.\n\
+         Left out, since they would make the table as large as the raw one: `user_id`, `session_id`, tags.\n\n\
+         | column | type | null | meaning |\n|---|---|---|---|\n\
+         | `hour` | TIMESTAMP(6) WITH TIME ZONE | no | Start of the hour of `start_time`, UTC. |\n\
+         | `start_date` | DATE | no | Day of the hour, UTC: the partition of the table. |\n",
+    );
+    let column = |name: &str| USAGE.iter().find(|column| column.name == name);
+    for declared in KEYS.iter().filter_map(|name| column(name)) {
+        let null = if declared.nullable { "yes" } else { "no" };
+        let name = declared.name;
+        let _ = writeln!(text, "| `{name}` | {} | {null} | As in `usage`. |", declared.kind.sql_name());
+    }
+    for measure in MEASURES {
+        let kind = match measure.data_type() {
+            DataType::Decimal128(precision, scale) => format!("DECIMAL({precision},{scale})"),
+            _ => "BIGINT".to_owned(),
+        };
+        let null = if measure.nullable() { "yes" } else { "no" };
+        let _ = writeln!(text, "| `{}` | {kind} | {null} | {} |", measure.name, measure.doc);
+    }
+}
+
+fn history(text: &mut String) {
+    text.push_str(
+        "\n## versions\n\n\
+         The versions of table `usage`, one a commit: for as long as Delta Lake's log keeps them.\n\n\
+         | column | meaning |\n|---|---|\n",
+    );
+    for (name, _, meaning) in crate::tables::versions::COLUMNS {
+        let _ = writeln!(text, "| `{name}` | {meaning} |");
+    }
+    text.push_str(
+        "\n## usage_at(version), usage_at(time)\n\n\
+         Table `usage` as of a version, or as of the newest version that was committed at a time or before: `FROM usage_at(42)`,\n\
+         `FROM usage_at('2026-12-01T00:00:00Z')`. It has the columns of `usage`. Rows that are still in memory belong to no version.\n\
+         A version reads the same for as long as the table keeps its history; one that is gone is an error that names those that are there.\n",
+    );
 }
 
 #[cfg(test)]

@@ -37,8 +37,10 @@ use crate::history::History;
 use crate::hot::{Chunk, Hot, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
+use crate::priority::{Work, step_back};
 use crate::rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
+use crate::rollup::{Flushed, Keeper};
 use crate::stats::{Counters, Stats, add};
 use crate::table::Table;
 use crate::table::lake::Stamp;
@@ -94,6 +96,8 @@ pub(crate) struct Shared {
     history: Mutex<History>,
     wanted: Arc<Notify>,
     counters: Arc<Counters>,
+    /// None if rollups are not kept.
+    rollup: Option<Keeper>,
     /// One flush at a time. What is left of earlier rotations: the last row of the older segments, and the first segment still needed then.
     flushing: tokio::sync::Mutex<VecDeque<(Seq, u64)>>,
     /// What the data directory knows of the table; changed by flushes only.
@@ -182,6 +186,7 @@ impl Store {
         let view = Arc::new(Mutex::new(View {
             hot: Hot::recovered(chunks),
             table,
+            hourly: None,
         }));
         let wanted = Arc::new(Notify::new());
         let sink = {
@@ -234,6 +239,17 @@ impl Store {
                 source: std::io::Error::other(unavailable),
             })?;
         }
+        let rollup = match config
+            .background
+            .then(|| Keeper::new(&config.table, config.instance.clone()))
+            .transpose()
+        {
+            Ok(keeper) => keeper,
+            Err(error) => {
+                tracing::warn!(%error, "no hourly rollup is kept");
+                None
+            }
+        };
         let shared = Arc::new(Shared {
             config,
             recorder,
@@ -241,6 +257,7 @@ impl Store {
             history: Mutex::new(history),
             wanted,
             counters,
+            rollup,
             flushing: tokio::sync::Mutex::default(),
             anchor: Mutex::new(anchor),
             places_tried: AtomicU64::new(last_seq.get()),
@@ -382,6 +399,7 @@ impl Shared {
             due += self.config.flush_interval;
         }
         let mut retry = Duration::from_secs(1);
+        let mut behind = true;
         loop {
             self.recorder.log.retry_owed();
             // Bytes are looked at once a second: the log tells nobody of each.
@@ -392,10 +410,12 @@ impl Shared {
                 () = tokio::time::sleep(tick) => self.recorder.log.tail_bytes() >= self.config.flush_bytes,
             };
             if !wanted && Instant::now() < due {
+                behind = behind && self.bring_rollup_forward().await;
                 continue;
             }
             match self.flush().await {
                 Ok(()) => {
+                    behind = true;
                     retry = Duration::from_secs(1);
                     due = Instant::now() + self.config.flush_interval;
                 }
@@ -410,6 +430,14 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// One step of what the rollup is behind. Says whether there is more.
+    async fn bring_rollup_forward(&self) -> bool {
+        let Some(rollup) = &self.rollup else { return false };
+        // No rows move meanwhile.
+        let _rotations = self.flushing.lock().await;
+        rollup.step(&self.view, None).await
     }
 
     /// Moves rows to the table, in pieces of bounded size, until none that was there at the beginning is left.
@@ -515,7 +543,7 @@ impl Shared {
         self.check_alone(table.committed(&self.config.instance).await?)?;
         self.places_tried.fetch_max(last.get(), Relaxed);
         let table = table
-            .append(batches, &self.config.instance, last, Stamp::of(&*self.config.clock))
+            .append(batches.clone(), &self.config.instance, last, Stamp::of(&*self.config.clock))
             .await?;
         let version = table.version();
         {
@@ -538,6 +566,9 @@ impl Shared {
             duration_ms = duration.as_millis() as u64,
             "rows were flushed"
         );
+        if let Some(rollup) = &self.rollup {
+            rollup.step(&self.view, Some(Flushed { batches, last })).await;
+        }
         Ok(true)
     }
 
@@ -557,6 +588,7 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
     let maintenance = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("ledger")
+        .on_thread_start(|| step_back(Work::Maintenance))
         .enable_all()
         .build()
         .map_err(Error::io("start threads for", &shared.config.data))?;

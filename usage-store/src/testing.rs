@@ -116,3 +116,25 @@ pub(crate) fn prices() -> PriceBook {
         prices,
     }])
 }
+
+/// A batch with text as it was before views, which tests read more easily.
+pub(crate) fn plain(batch: &arrow::array::RecordBatch) -> arrow::array::RecordBatch {
+    use arrow::datatypes::{DataType, Field, Schema};
+    let (fields, columns): (Vec<_>, Vec<_>) = batch
+        .schema()
+        .fields()
+        .iter()
+        .zip(batch.columns())
+        .map(|(field, column)| {
+            let kind = match field.data_type() {
+                DataType::Utf8View => DataType::Utf8,
+                other => other.clone(),
+            };
+            (
+                Field::new(field.name(), kind.clone(), true),
+                arrow::compute::cast(column, &kind).unwrap(),
+            )
+        })
+        .unzip();
+    arrow::array::RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}

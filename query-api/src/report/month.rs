@@ -25,6 +25,15 @@ impl Month {
     }
 }
 
+impl Month {
+    /// The first instant of each day of the month, and the first after the month.
+    pub(super) fn midnights(self, timezone: Tz) -> impl Iterator<Item = DateTime<Utc>> {
+        let next = self.0.checked_add_months(Months::new(1)).expect("years end at 9998");
+        let days = self.0.iter_days().take_while(move |day| *day <= next);
+        days.map(move |day| midnight(day, timezone))
+    }
+}
+
 /// The first instant of a day: midnight, the earlier one if there are two, else the first minute that the clocks show.
 fn midnight(day: NaiveDate, timezone: Tz) -> DateTime<Utc> {
     let midnight = NaiveDateTime::new(day, NaiveTime::MIN);

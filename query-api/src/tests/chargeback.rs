@@ -9,7 +9,7 @@ use tollgate_record::Amount;
 
 use super::Server;
 use super::tables::Fixture;
-use crate::report::Chargeback;
+use crate::report::{Chargeback, Source};
 use crate::{Engine, Format, Limits, Query};
 
 fn units(value: &Value) -> i128 {
@@ -182,7 +182,9 @@ async fn the_month_of_a_zone_has_that_zones_calls() {
 #[tokio::test]
 async fn the_filter_is_compared_without_a_cast_of_the_column() {
     let server = Server::start().await;
-    let sql = Chargeback::parse("2026-11", "team", "Europe/Berlin").unwrap().sql();
+    let sql = Chargeback::parse("2026-11", "team", "Europe/Berlin")
+        .unwrap()
+        .sql_over(Source::Calls);
     let plan = server.rows(&format!("EXPLAIN {sql}")).await.to_string();
     assert!(
         plan.contains("start_time >= TimestampMicrosecond(") || plan.contains("start_time@"),
@@ -196,6 +198,86 @@ async fn the_filter_is_compared_without_a_cast_of_the_column() {
         !plan.contains("CAST(usage.start_date") && !plan.contains("CAST(start_date"),
         "{plan}"
     );
+}
+
+/// Both reports, of hours and of calls, equal in every cell.
+async fn hours_equal_calls(engine: &Engine, report: &Chargeback) {
+    let rows = async |source: Source| {
+        let answer = engine.query(Query::new(report.sql_over(source))).await.unwrap();
+        let bytes = answer.encode(Format::Json).unwrap().collect().await.unwrap();
+        serde_json::from_slice::<Vec<Value>>(&bytes).unwrap()
+    };
+    assert_eq!(report.source(), Source::Hours);
+    assert_eq!(rows(Source::Hours).await, rows(Source::Calls).await, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_report_over_hours_equals_that_over_calls_by_every_column() {
+    let spill = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        spill_dir: spill.path().to_owned(),
+        ..Limits::default()
+    };
+    let engine = Engine::new(Arc::new(Fixture::new()), limits).unwrap();
+    let mut columns: Vec<_> = tollgate_usage_store::rollup::KEYS.to_vec();
+    columns.push("start_date");
+    hours_equal_calls(&engine, &Chargeback::parse("2026-11", "", "UTC").unwrap()).await;
+    for (index, first) in columns.iter().enumerate() {
+        let report = Chargeback::parse("2026-11", first, "Europe/Berlin").unwrap();
+        hours_equal_calls(&engine, &report).await;
+        // Every fourth with another, in another zone.
+        if index % 4 == 0 {
+            let second = columns[(index + 2) % columns.len()];
+            let report = Chargeback::parse("2026-10", &format!("{first},{second}"), "America/New_York").unwrap();
+            hours_equal_calls(&engine, &report).await;
+        }
+    }
+    let all = columns[..15].join(",");
+    hours_equal_calls(&engine, &Chargeback::parse("2026-11", &all, "UTC").unwrap()).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn whatever_was_called_a_report_over_hours_equals_that_over_calls(
+        calls in prop::collection::vec(
+            (0..3_usize, 0..3_usize, 0..4_usize, prop::option::of(-10_i128.pow(20)..10_i128.pow(20)), prop::option::of(0..9_u32), 0..720_i64, any::<bool>()),
+            1..50,
+        ),
+        by in prop::sample::subsequence(vec!["team", "start_date", "outcome", "cost_status", "status_code", "currency", "request_model"], 0..4),
+        zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "Pacific/Auckland", "America/St_Johns"]),
+    ) {
+        let start: chrono::DateTime<chrono::Utc> = "2026-10-31T20:00:00Z".parse().unwrap();
+        let rows: Vec<_> = calls.iter().enumerate().map(|(index, (team, currency, status, units, tokens, minutes, corrects))| {
+            let time = start + chrono::TimeDelta::minutes(minutes * 61);
+            let amount = units.map(|units| Amount::from_units(units).unwrap().to_string());
+            json!({
+                "call_id": format!("{index}"),
+                "corrects": corrects.then_some("0"),
+                "team": ([Some("a"), Some("b"), None][*team]),
+                "request_model": ([Some("m"), None, Some("n")][index % 3]),
+                "currency": ([Some("USD"), Some("EUR"), None][*currency]),
+                "cost_status": (["priced", "estimated", "unpriced", "free"][*status]),
+                "outcome": (["ok", "timeout"][index % 2]),
+                "status_code": (index.is_multiple_of(2)).then_some(200),
+                "cost": amount, "list_cost": amount,
+                "input_tokens": tokens, "output_tokens": tokens.filter(|tokens| tokens % 2 == 0),
+                "start_time": time.to_rfc3339(), "start_date": time.date_naive().to_string(),
+            })
+        }).collect();
+        let spill = tempfile::tempdir().unwrap();
+        let limits = Limits { spill_dir: spill.path().to_owned(), ..Limits::default() };
+        let engine = Engine::new(Arc::new(Fixture::of(rows)), limits).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let report = Chargeback::parse("2026-11", &by.join(","), zone).unwrap();
+        // Newfoundland's midnights are half past an hour of UTC: there calls are read.
+        if zone == "America/St_Johns" {
+            prop_assert_eq!(report.source(), Source::Calls);
+        } else {
+            runtime.block_on(hours_equal_calls(&engine, &report));
+        }
+    }
 }
 
 proptest! {

@@ -99,6 +99,54 @@ async fn rows(engine: &Engine, sql: &str) -> Vec<Value> {
     serde_json::from_slice(&answer.encode(Format::Json).unwrap().collect().await.unwrap()).unwrap()
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_are_admitted_and_settled_while_every_slot_has_a_heavy_scan() {
+    const CALLS: u64 = 200;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(Config::new(folder.path(), name("gw")).unwrap(), prices())
+        .await
+        .unwrap();
+    let limits = Limits {
+        spill_dir: folder.path().join("spill"),
+        timeout: super::PATIENCE * 10,
+        ..Limits::default()
+    };
+    let engine = Engine::new(store.tables(), limits).unwrap();
+    for number in 0..40 {
+        call(&*store.ledger(), number).await;
+    }
+    store.flush().await.unwrap();
+    let slots = engine.limits().concurrency;
+    let scan = format!("{} CROSS JOIN usage", super::ENDLESS);
+    // An answer that nobody holds is a query that ends.
+    let mut scans = Vec::new();
+    for _ in 0..slots {
+        scans.push(engine.query(Query::new(scan.clone())).await.unwrap());
+    }
+    let mut running = engine.running();
+    tokio::time::timeout(super::PATIENCE, running.wait_for(|count| *count == slots))
+        .await
+        .unwrap()
+        .unwrap();
+    let ledger = store.ledger();
+    let calls = async {
+        for number in 40..40 + CALLS {
+            call(&*ledger, number).await;
+        }
+        store.flush().await.unwrap();
+    };
+    tokio::time::timeout(super::PATIENCE, calls).await.unwrap();
+    assert_eq!(*engine.running().borrow(), slots, "the scans ran all the while");
+    drop(scans);
+    tokio::time::timeout(super::PATIENCE, running.wait_for(|count| *count == 0))
+        .await
+        .unwrap()
+        .unwrap();
+    let counted = rows(&engine, "SELECT count(*) AS calls FROM usage").await;
+    assert_eq!(counted[0]["calls"], 40 + CALLS);
+    store.close().await.unwrap();
+}
+
 #[tokio::test]
 async fn what_was_recorded_is_answered_from_memory_and_from_the_table() {
     let folder = tempfile::tempdir().unwrap();
@@ -146,6 +194,10 @@ async fn what_was_recorded_is_answered_from_memory_and_from_the_table() {
         "SELECT * FROM requests",
         "SELECT * FROM prices",
         "SELECT * FROM files",
+        "SELECT * FROM versions",
+        "SELECT * FROM usage_hourly",
+        "SELECT * FROM usage_at(1)",
+        "SELECT * FROM usage_at('2100-01-01')",
         "SELECT charge['amount'] AS amount FROM (SELECT unnest(charges) AS charge FROM usage)",
     ] {
         for format in Format::ALL {
@@ -158,12 +210,26 @@ async fn what_was_recorded_is_answered_from_memory_and_from_the_table() {
         }
         assert!(!rows(&engine, sql).await.is_empty(), "{sql}");
     }
+    // A version is what was committed; the one before is without the second flush.
+    store.flush().await.unwrap();
+    let pinned = rows(
+        &engine,
+        "SELECT (SELECT count(*) FROM usage_at(1)) AS first, (SELECT count(*) FROM usage_at(2)) AS both",
+    )
+    .await;
+    assert_eq!(
+        (&pinned[0]["first"], &pinned[0]["both"]),
+        (&Value::from(40), &Value::from(80))
+    );
+    let error = engine.query(Query::new("SELECT * FROM usage_at(7)")).await.err().unwrap();
+    assert_eq!(error.code(), "query_failed");
+    assert!(error.to_string().contains("there are versions 0 to 2"), "{error}");
     // Only the files of days that are asked for are read: by the column, and by a report's month. A plan names the first few.
     store.flush().await.unwrap();
     let days = async |sql: &str| {
         let plan = rows(&engine, &format!("EXPLAIN {sql}")).await;
         let plan = plan.iter().map(|row| row["plan"].as_str().unwrap()).collect::<String>();
-        plan.split("/start_date=")
+        plan.split("start_date=")
             .skip(1)
             .map(|rest| rest[..10].to_owned())
             .collect::<Vec<_>>()

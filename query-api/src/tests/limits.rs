@@ -99,6 +99,30 @@ async fn a_sort_beyond_the_memory_spills_to_disk_and_stays_a_sort() {
 }
 
 #[tokio::test]
+async fn a_sort_of_long_texts_beyond_the_memory_spills_and_merges_within_it() {
+    // Texts are views in the tables; long ones lie in buffers that many rows share.
+    for kind in ["Utf8", "Utf8View"] {
+        let sort = format!(
+            "SELECT value * 7919 % 1000003 AS key, \
+             arrow_cast(concat('a text that is longer than a view holds in place: number ', value), '{kind}') AS text \
+             FROM generate_series(1, 900000) ORDER BY key"
+        );
+        let server = Server::with(|limits| limits.memory_bytes = 96 << 20).await;
+        let text = String::from_utf8(server.bytes(&sort, "text/csv").await).unwrap();
+        let rows: Vec<(u64, &str)> = text
+            .lines()
+            .skip(1)
+            .map(|line| line.split_once(',').map(|(key, text)| (key.parse().unwrap(), text)).unwrap())
+            .collect();
+        assert_eq!(rows.len(), 900_000, "{kind}");
+        assert!(rows.is_sorted_by_key(|(key, _)| *key), "{kind}");
+        let (key, text) = rows[0];
+        let number: u64 = text.rsplit(' ').next().unwrap().parse().unwrap();
+        assert_eq!(number * 7919 % 1_000_003, key, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_of_too_many_rows_is_an_error_not_a_short_answer() {
     let server = Server::with(|limits| limits.rows_max = 100).await;
     let (status, error) = server.error("SELECT value FROM generate_series(1, 101)").await;

@@ -47,6 +47,8 @@ impl Server {
             spill_dir: spill.path().to_owned(),
             memory_bytes: 512 << 20,
             threads: 2,
+            // Queries step back behind whatever else a test machine does.
+            timeout: PATIENCE * 5,
             ..Limits::default()
         };
         change(&mut limits);

@@ -114,7 +114,7 @@ async fn every_kind_of_statement_that_reads_is_run() {
         .iter()
         .map(|row| row["table_name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["files", "prices", "requests", "usage"]);
+    assert_eq!(names, ["files", "prices", "requests", "usage", "usage_hourly", "versions"]);
 }
 
 #[tokio::test]

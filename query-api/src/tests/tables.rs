@@ -50,9 +50,11 @@ impl Tables for Fixture {
             let parts = vec![vec![self.usage.slice(0, one)], vec![self.usage.slice(one, two)]];
             let usage: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(usage_schema(), parts)?);
             Ok(vec![
-                ("usage", usage),
+                ("usage", Arc::clone(&usage)),
+                ("usage_hourly", tollgate_usage_store::rollup::hourly(usage)?),
                 ("prices", empty(&["version", "model"])?),
                 ("files", empty(&["path"])?),
+                ("versions", empty(&["version"])?),
             ])
         })
     }

@@ -1,7 +1,7 @@
 //! The store as its users see it: what was recorded is what SQL returns, once, whatever happened in between.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
@@ -17,7 +17,7 @@ use object_store::{
 use tempfile::TempDir;
 use tollgate_record::{Amount, Ledger, Outcome, Usage};
 
-use crate::testing::{ending, intent, name, prices};
+use crate::testing::{ending, intent, name, plain, prices};
 use crate::{Config, Error, Location, Offline, Store, Tables};
 
 fn config(folder: &TempDir) -> Config {
@@ -42,7 +42,7 @@ pub(super) async fn sql(tables: &dyn Tables, query: &str) -> RecordBatch {
         context.sql(&format!("CREATE VIEW {view} AS {definition}")).await.unwrap();
     }
     let batches = context.sql(query).await.unwrap().collect().await.unwrap();
-    arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+    plain(&arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap())
 }
 
 /// Rows and their exact sum, in units of 10^-12.
@@ -158,37 +158,51 @@ async fn a_dropped_call_is_settled_as_aborted_with_what_was_noted() {
     store.close().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_query_sees_a_gap_or_an_overlap_while_flushes_commit() {
+    const CALLS: u64 = 300;
     let folder = TempDir::new().unwrap();
     let store = Arc::new(open(&folder).await);
     let tables = store.tables();
+    let (begun, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let writer = {
-        let store = Arc::clone(&store);
+        let (store, begun, ended) = (Arc::clone(&store), Arc::clone(&begun), Arc::clone(&ended));
         tokio::spawn(async move {
             let ledger = store.ledger();
-            for number in 0..200 {
+            for number in 0..CALLS {
+                begun.store(number + 1, Ordering::SeqCst);
                 call(&*ledger, number).await;
+                ended.store(number + 1, Ordering::SeqCst);
                 if number % 20 == 19 {
                     store.flush().await.unwrap();
                 }
             }
         })
     };
-    let mut before = 0;
-    while !writer.is_finished() {
-        let batch = sql(&*tables, "SELECT count(*), coalesce(max(seq), 0) FROM usage").await;
-        let (rows, last) = (
-            batch.column(0).as_primitive::<Int64Type>().value(0),
-            batch.column(1).as_primitive::<Int64Type>().value(0),
-        );
+    // Both sides of one statement are of one snapshot: the rows, and what the rollup makes of them.
+    let query = "SELECT * FROM (SELECT count(*), coalesce(max(seq), 0), coalesce(sum(cost), 0) FROM usage) \
+                 CROSS JOIN (SELECT coalesce(sum(calls), 0), coalesce(sum(cost), 0) FROM usage_hourly)";
+    let mut looks = 0;
+    while !writer.is_finished() || looks < 3 {
+        let settled = ended.load(Ordering::SeqCst);
+        let batch = sql(&*tables, query).await;
+        let admitted = begun.load(Ordering::SeqCst);
+        let count = |column: usize| batch.column(column).as_primitive::<Int64Type>().value(0);
+        let money = |column: usize| batch.column(column).as_primitive::<Decimal128Type>().value(0);
+        let (rows, last) = (count(0), count(1));
         // Places have no gaps, so the number of rows is the last place, always.
-        assert_eq!(rows, last);
-        assert!(rows >= before);
-        before = rows;
+        assert_eq!(rows, last, "the rows are a prefix of what was settled");
+        assert!(
+            rows as u64 >= settled,
+            "what was settled before the query began is seen: {rows} of {settled}"
+        );
+        assert!(rows as u64 <= admitted, "what was admitted after the query ended is not");
+        assert_eq!(money(2), i128::from(rows) * COST);
+        assert_eq!((count(3), money(4)), (rows, money(2)), "the rollup is of the same instant");
+        looks += 1;
     }
     writer.await.unwrap();
-    assert_eq!(totals(&*tables).await, (200, 200 * COST));
+    assert_eq!(totals(&*tables).await, (CALLS as i64, i128::from(CALLS) * COST));
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ impl Table {
             Committed::Now(lake) | Committed::Before(lake) => lake,
         };
         Ok(Some(Compacted {
-            table: Self { lake },
+            table: Self::of(lake),
             files,
             rows,
             bytes_before,

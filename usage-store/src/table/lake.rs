@@ -14,12 +14,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
-use datafusion::error::DataFusionError;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::prelude::SessionConfig;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, Remove, StructType, Transaction};
@@ -334,26 +329,6 @@ impl Lake {
                 remove: view.remove_action(true),
             })
             .collect())
-    }
-
-    /// The files and their statistics as columns.
-    ///
-    /// # Errors
-    /// As [`Lake::files`].
-    pub(crate) fn files_batch(&self) -> Result<RecordBatch, Error> {
-        Ok(self.delta.snapshot()?.add_actions_table(true)?)
-    }
-
-    /// The rows of this version, for SQL.
-    ///
-    /// # Errors
-    /// What the table's log says.
-    pub(crate) async fn provider(&self) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-        let config = SessionConfig::new()
-            .set_bool("datafusion.execution.parquet.schema_force_view_types", false)
-            .set_bool("datafusion.execution.parquet.pushdown_filters", true);
-        let session = SessionStateBuilder::new().with_config(config).build();
-        self.delta.table_provider().with_session(Arc::new(session)).await
     }
 
     /// Commits a change to the newest version. Safe to call again after an error.

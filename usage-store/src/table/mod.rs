@@ -25,13 +25,11 @@ pub(crate) mod upkeep;
 pub(crate) mod upload;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min, take};
 use arrow::datatypes::Int64Type;
-use datafusion::catalog::TableProvider;
-use datafusion::error::DataFusionError;
 use deltalake_core::kernel::Add;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use tollgate_record::{Name, Seq};
@@ -43,7 +41,9 @@ use crate::Error;
 use crate::batch::rows_after;
 use crate::location::Location;
 use crate::parquet::{encode, file_schema, order, properties};
+use crate::scan::Files;
 use crate::schema::{PARTITION, usage_schema};
+use crate::tables::versions::Versions;
 
 /// Columns whose bounds the log knows, so that files are left out by them: those that queries filter by. Each costs some 80 bytes of log
 /// a file, which is read at every start.
@@ -83,16 +83,27 @@ const FILE_ROWS_MAX: usize = 2 << 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     lake: Lake,
+    /// What queries read, made when the first of this version asks.
+    scanned: Arc<OnceLock<Files>>,
+    versions: Versions,
 }
 
 impl Table {
+    fn seen_as(lake: Lake, versions: Option<&Versions>) -> Self {
+        Self {
+            versions: versions.map_or_else(|| Versions::of(lake.delta().log_store()), Versions::clone),
+            scanned: Arc::default(),
+            lake,
+        }
+    }
+
     /// Opens the table, or creates it.
     ///
     /// # Errors
     /// [`Error::Location`] if the location is none, [`Error::Schema`] if another table is there, [`Error::Table`] if the store refuses.
     pub(crate) async fn open(location: &Location) -> Result<Self, Error> {
         let lake = Lake::open(location, &definition()).await?;
-        Ok(Self { lake })
+        Ok(Self::seen_as(lake, None))
     }
 
     /// The table before it was reached: it has no version, and whatever is asked of it fails.
@@ -100,9 +111,7 @@ impl Table {
     /// # Errors
     /// [`Error::Location`] if the location is none.
     pub(crate) fn unopened(location: &Location) -> Result<Self, Error> {
-        Ok(Self {
-            lake: Lake::unopened(location)?,
-        })
+        Ok(Self::seen_as(Lake::unopened(location)?, None))
     }
 
     /// Whether it was reached.
@@ -116,26 +125,17 @@ impl Table {
     /// As [`Table::open`].
     pub(crate) async fn open_existing(location: &Location) -> Result<Option<Self>, Error> {
         let lake = Lake::open_existing(location, &usage_schema()).await?;
-        Ok(lake.map(|lake| Self { lake }))
+        Ok(lake.map(|lake| Self::seen_as(lake, None)))
     }
 
     /// The table over a Delta table that is known to be one.
     pub(crate) fn of(lake: Lake) -> Self {
-        Self { lake }
+        Self::seen_as(lake, None)
     }
 
     /// The Delta table.
     pub(crate) fn lake(&self) -> &Lake {
         &self.lake
-    }
-
-    /// The newest version.
-    ///
-    /// # Errors
-    /// [`Error::Table`] if the log cannot be read.
-    pub(crate) async fn newest(&self) -> Result<Self, Error> {
-        let lake = self.lake.newest().await?;
-        Ok(Self { lake })
     }
 
     /// The last place of an instance's rows in the table.
@@ -187,7 +187,7 @@ impl Table {
             data_change: true,
         };
         let lake = newest.lake.commit(&change, stamp).await?.lake();
-        Ok(Self { lake })
+        Ok(Self::seen_as(lake, Some(&self.versions)))
     }
 
     /// Writes a file a day.
@@ -208,25 +208,46 @@ impl Table {
         Ok(())
     }
 
-    /// The table's rows in the types of [`usage_schema`].
+    /// The table as of its newest version.
     ///
     /// # Errors
-    /// What the table's log says.
-    pub(crate) async fn provider(&self) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-        self.lake.provider().await
+    /// [`Error::Table`] if the log cannot be read.
+    pub(crate) async fn newest(&self) -> Result<Self, Error> {
+        Ok(Self::seen_as(self.lake.newest().await?, Some(&self.versions)))
+    }
+
+    /// The files of this version, for reading.
+    ///
+    /// # Errors
+    /// As [`Files::of`].
+    pub(crate) fn scanned(&self) -> Result<Files, Error> {
+        if let Some(files) = self.scanned.get() {
+            return Ok(files.clone());
+        }
+        let files = Files::of(self.lake.delta())?;
+        Ok(self.scanned.get_or_init(|| files).clone())
+    }
+
+    /// The table's rows, for tests.
+    #[cfg(test)]
+    pub(crate) async fn provider(&self) -> Result<Arc<dyn datafusion::catalog::TableProvider>, Error> {
+        let files = self.scanned()?;
+        Ok(Arc::new(crate::scan::Scan::new(
+            "usage",
+            &usage_schema(),
+            Some(files),
+            Vec::new(),
+        )))
+    }
+
+    /// The table's history.
+    pub(crate) fn versions(&self) -> &Versions {
+        &self.versions
     }
 
     /// The table's version.
     pub(crate) fn version(&self) -> u64 {
         self.lake.version()
-    }
-
-    /// The table's files and their statistics, as Delta's log has them.
-    ///
-    /// # Errors
-    /// [`Error::Table`] if the log cannot be read.
-    pub(crate) fn files(&self) -> Result<RecordBatch, Error> {
-        self.lake.files_batch()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Table `usage` while the Delta table cannot be reached: it plans, and fails when it is read, since a part of the rows is no answer.
+//! Table `usage`, and its rollup, while the Delta table cannot be reached: it plans, and fails when it is read, since a part of the rows is no answer.
 
 use std::sync::Arc;
 
@@ -10,19 +10,20 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use crate::Error;
-use crate::schema::usage_schema;
 
 /// A table that has columns, and no rows that could be told.
 #[derive(Debug)]
 pub(super) struct Unreachable {
     /// URL of the table.
     pub(super) url: String,
+    /// Its columns.
+    pub(super) schema: SchemaRef,
 }
 
 #[async_trait]
 impl TableProvider for Unreachable {
     fn schema(&self) -> SchemaRef {
-        usage_schema()
+        Arc::clone(&self.schema)
     }
 
     fn table_type(&self) -> TableType {
@@ -36,6 +37,6 @@ impl TableProvider for Unreachable {
         _: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        Err(super::external(Error::Unreachable { url: self.url.clone() }))
+        Err(Error::Unreachable { url: self.url.clone() }.into())
     }
 }

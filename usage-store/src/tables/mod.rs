@@ -1,4 +1,10 @@
-//! What SQL sees: tables as of one snapshot, and the views over them.
+//! What SQL sees: tables as of one snapshot, table functions, and the views over the tables.
+
+mod lazy;
+mod pinned;
+#[cfg(test)]
+mod tests;
+pub(crate) mod versions;
 
 mod unreachable;
 
@@ -7,19 +13,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::catalog::{MemTable, TableProvider};
-use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::catalog::{MemTable, TableFunctionImpl, TableProvider};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
-use datafusion::prelude::{cast, ident};
 use tollgate_record::BoxFuture;
 
+use self::lazy::Lazy;
+use self::pinned::UsageAt;
 use crate::Error;
 use crate::disk::{Disk, Os};
 use crate::history::History;
 use crate::hot::{Chunk, Hot, Recovering};
 use crate::location::Location;
 use crate::recovery::Recovered;
+use crate::rollup::{self, Hourly};
+use crate::scan::Scan;
 use crate::schema::usage_schema;
 use crate::store::{Shared, lock_directory};
 use crate::table::Table;
@@ -28,6 +35,8 @@ use unreachable::Unreachable;
 
 /// Tables by name.
 pub type Named = Vec<(&'static str, Arc<dyn TableProvider>)>;
+/// Table functions by name.
+pub type Functions = Vec<(&'static str, Arc<dyn TableFunctionImpl>)>;
 
 /// Something that can show its tables as they are at one instant.
 ///
@@ -39,6 +48,11 @@ pub trait Tables: Send + Sync + 'static {
     /// # Errors
     /// What the table's storage says.
     fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>>;
+
+    /// The table functions: tables as they were, which are of no snapshot.
+    fn functions(&self) -> Functions {
+        Vec::new()
+    }
 }
 
 /// Views over the tables: name, meaning, and the query that each stands for.
@@ -70,12 +84,15 @@ pub const VIEWS: &[(&str, &str, &str)] = &[(
 pub(crate) struct View {
     pub(crate) hot: Hot,
     pub(crate) table: Table,
+    /// The rollup, once it was read; the table was read after it.
+    pub(crate) hourly: Option<Hourly>,
 }
 
 /// A data directory that no gateway has open, for reading.
 pub struct Offline {
     rows: Vec<RecordBatch>,
     table: Option<Table>,
+    hourly: Option<Hourly>,
     history: History,
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -85,24 +102,34 @@ pub struct Offline {
 impl Tables for Shared {
     fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>> {
         Box::pin(async move {
-            let (chunks, table) = {
+            let (chunks, table, hourly) = {
                 let mut view = lock(self.view());
-                (view.hot.chunks(), view.table.clone())
+                (view.hot.chunks(), view.table.clone(), view.hourly.clone())
             };
             let rows = chunks
                 .iter()
                 .map(|chunk: &Arc<Chunk>| chunk.batch())
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(external)?;
-            let prices = lock(self.history()).batch().map_err(external)?;
+                .collect::<Result<Vec<_>, _>>()?;
+            let prices = lock(self.history()).batch()?;
             if !table.is_open() {
-                let usage = Arc::new(Unreachable { url: self.table_url() });
-                let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows])?);
-                let named: Named = vec![("usage", usage), ("hot", hot), ("prices", memory(prices)?)];
-                return Ok(named);
+                let unreachable = |schema| -> Arc<dyn TableProvider> {
+                    let url = self.table_url();
+                    Arc::new(Unreachable { url, schema })
+                };
+                return Ok(vec![
+                    ("usage", unreachable(usage_schema())),
+                    (rollup::NAME, unreachable(rollup::shown_schema())),
+                    ("hot", Arc::new(MemTable::try_new(usage_schema(), vec![rows])?)),
+                    ("prices", memory(prices)?),
+                ]);
             }
-            tables(rows, Some(&table), prices).await
+            tables(rows, Some(&table), hourly.as_ref(), prices)
         })
+    }
+
+    fn functions(&self) -> Functions {
+        let table = lock(self.view()).table.clone();
+        functions(Some(&table).filter(|table| table.is_open()))
     }
 }
 
@@ -117,7 +144,17 @@ impl Offline {
         let data = data.into();
         let disk: Arc<dyn Disk> = Arc::new(Os);
         let lock_file = lock_directory(&*disk, &data)?;
+        // The rollup first: a version of the table that is read after it has all its rows.
+        let rolled = rollup::existing(table).await;
         let table = Table::open_existing(table).await?;
+        let hourly = match (rolled, &table) {
+            (Ok(Some(rolled)), Some(table)) => Some(Hourly::of(&rolled, &table.scanned()?).await?),
+            (Ok(_), _) => None,
+            (Err(error), _) => {
+                tracing::warn!(%error, "the hourly rollup cannot be read; raw rows are read in its place");
+                None
+            }
+        };
         let folder = data.join("wal");
         let mut rows = Recovering::default();
         if folder.exists() {
@@ -132,6 +169,7 @@ impl Offline {
         Ok(Self {
             rows,
             table,
+            hourly,
             history: History::open_existing(disk, &data)?,
             _lock: lock_file,
         })
@@ -141,52 +179,50 @@ impl Offline {
 impl Tables for Offline {
     fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>> {
         Box::pin(async move {
-            let prices = self.history.batch().map_err(external)?;
-            tables(self.rows.clone(), self.table.as_ref(), prices).await
+            let prices = self.history.batch()?;
+            tables(self.rows.clone(), self.table.as_ref(), self.hourly.as_ref(), prices)
         })
+    }
+
+    fn functions(&self) -> Functions {
+        functions(self.table.as_ref())
     }
 }
 
-async fn tables(rows: Vec<RecordBatch>, table: Option<&Table>, prices: RecordBatch) -> Result<Named, DataFusionError> {
-    let files = table.map(Table::files).transpose().map_err(external)?;
-    let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows.clone()])?);
+fn tables(
+    rows: Vec<RecordBatch>,
+    table: Option<&Table>,
+    hourly: Option<&Hourly>,
+    prices: RecordBatch,
+) -> Result<Named, DataFusionError> {
+    let files = table.map(Table::scanned).transpose()?;
+    let usage_hourly = {
+        let (hourly, files, rows) = (hourly.cloned(), files.clone(), rows.clone());
+        Lazy::new(rollup::shown_schema(), move || {
+            rollup::view(hourly.as_ref(), files.as_ref(), rows.clone())
+        })
+    };
+    let log = files.as_ref().map(|files| files.log().clone());
+    let usage = Scan::new("usage", &usage_schema(), files, rows.clone());
+    let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows])?);
     let mut named: Named = vec![
-        ("usage", usage(rows, table).await?),
+        ("usage", Arc::new(usage)),
         ("hot", hot),
+        (rollup::NAME, Arc::new(usage_hourly)),
         ("prices", memory(prices)?),
     ];
-    if let Some(files) = files {
-        named.push(("files", memory(files)?));
+    if let (Some(table), Some(log)) = (table, log) {
+        named.push(("files", memory(log)?));
+        named.push(("versions", Arc::new(table.versions().clone())));
     }
     Ok(named)
 }
 
-/// Table `usage`: the committed rows and the hot ones.
-async fn usage(rows: Vec<RecordBatch>, table: Option<&Table>) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-    let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows])?);
-    let Some(table) = table else { return Ok(hot) };
-    let committed = table.provider().await?;
-    let found = committed.schema();
-    // The partition column may come back as a dictionary; whatever differs is cast, so that both sides have one type.
-    let schema = usage_schema();
-    let columns = schema.fields().iter().map(|field| {
-        let column = ident(field.name());
-        match found.field_with_name(field.name()) {
-            Ok(same) if same.data_type() == field.data_type() => column,
-            _ => cast(column, field.data_type().clone()).alias(field.name()),
-        }
-    });
-    let committed =
-        LogicalPlanBuilder::scan("usage", provider_as_source(committed), None)?.project(columns.collect::<Vec<Expr>>())?;
-    let hot = LogicalPlanBuilder::scan("usage", provider_as_source(hot), None)?;
-    let plan = committed.union(hot.build()?)?.build()?;
-    Ok(Arc::new(ViewTable::new(plan, None)))
+fn functions(table: Option<&Table>) -> Functions {
+    let table = table.map(|table| (table.lake().delta().clone(), table.versions().clone()));
+    vec![(UsageAt::NAME, Arc::new(UsageAt::new(table)))]
 }
 
 fn memory(batch: RecordBatch) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?))
-}
-
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
 }
