@@ -109,6 +109,24 @@ const METRICS: &[Metric] = metrics! {
         |f| Value::Whole(f.ledger.flushed_rows);
     Counter ledger_flush_seconds "Seconds that committed flushes took, together." ""
         |f| Value::Seconds(f.ledger.flush_us);
+    Counter ledger_compactions "Compactions of the table that committed." ""
+        |f| Value::Whole(f.ledger.compactions);
+    Counter ledger_compacted_files "Files that compactions merged." ""
+        |f| Value::Whole(f.ledger.compacted_files);
+    Counter ledger_compacted_rows "Rows that compactions wrote anew." ""
+        |f| Value::Whole(f.ledger.compacted_rows);
+    Counter ledger_compacted_bytes "Bytes that compactions wrote." ""
+        |f| Value::Whole(f.ledger.compacted_bytes);
+    Counter ledger_checkpoints "Checkpoints of the table's log that were written." ""
+        |f| Value::Whole(f.ledger.checkpoints);
+    Counter ledger_vacuumed_files "Files out of date that were deleted." ""
+        |f| Value::Whole(f.ledger.vacuumed_files);
+    Counter ledger_vacuumed_bytes "Their size in bytes." ""
+        |f| Value::Whole(f.ledger.vacuumed_bytes);
+    Counter ledger_expired_rows "Rows that were removed because they were older than spec.ledger.retention." ""
+        |f| Value::Whole(f.ledger.expired_rows);
+    Counter ledger_upkeep_failures "Steps of the table's upkeep that failed; they are tried again." "increase(tollgate_ledger_upkeep_failures_total[1h]) > 3"
+        |f| Value::Whole(f.ledger.upkeep_failures);
     Gauge ledger_table_version "Version of the table that queries see." ""
         |f| Value::Whole(f.ledger.table_version);
     Gauge queries_running "Queries that run now." ""

@@ -173,8 +173,8 @@ impl Default for Compaction {
 impl Compaction {
     fn read(mut fields: Fields<'_>) -> Self {
         let compaction = Self {
-            target: fields.size("target", COMPACTION_TARGET, 8 << 20..=4 << 30),
-            interval: fields.duration("interval", COMPACTION_INTERVAL, Duration::from_secs(1)..=DAY),
+            target: fields.size("target", COMPACTION_TARGET, 64 << 10..=4 << 30),
+            interval: fields.duration("interval", COMPACTION_INTERVAL, Duration::from_millis(10)..=DAY),
         };
         fields.finish();
         compaction

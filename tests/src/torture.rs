@@ -129,7 +129,10 @@ async fn storm(gateway: &mut Gateway, dice: &mut Dice) -> (Vec<Heard>, usize) {
 fn config(dice: &mut Dice) -> Config {
     let (rows, interval) = (dice.between(30, 300), dice.between(30, 400));
     let durability = dice.one_of(&["process", "process", "power"]);
-    let ledger = format!("durability: {durability}, flush: {{rows: {rows}, interval: {interval}ms}}");
+    let upkeep = dice.between(10, 500);
+    let ledger = format!(
+        "durability: {durability}, flush: {{rows: {rows}, interval: {interval}ms}}, compaction: {{interval: {upkeep}ms, target: 64KiB}}"
+    );
     Config::standard().replacing("durability: process, flush: {rows: 200, interval: 1s}", &ledger)
 }
 
