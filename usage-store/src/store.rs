@@ -297,6 +297,12 @@ impl Store {
         self.shared.recorder.log.poisoned().map(|unavailable| unavailable.reason)
     }
 
+    /// What the store's parts share, for tests that take their steps one by one.
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Makes everything that was acknowledged durable, as the background does.
     #[cfg(test)]
     pub(crate) fn sync(&self) -> Result<(), Error> {

@@ -27,9 +27,10 @@ use crate::clock::Clock;
 use crate::disk::simulated::{Crash, Dice, Simulated};
 use crate::simulation::cloud::Cloud;
 use crate::simulation::model::{Model, Row};
+use crate::table::lake::Stamp;
 use crate::testing::{ending, intent, name, prices};
 use crate::wal::{Durability, lock};
-use crate::{Config, Location, Store};
+use crate::{Config, Location, Store, Upkeep};
 
 /// Runs in `make test`, for each durability.
 const RUNS: u32 = 1_000;
@@ -44,6 +45,12 @@ enum Step {
     Sync(usize),
     Flush(usize),
     FlushTogether,
+    /// Files are merged; of one gateway while the other flushes.
+    Compact(usize),
+    CompactAndFlush,
+    Checkpoint(usize),
+    /// Time passes until the history has ended, then what no version needs is deleted.
+    Vacuum(usize),
     Query(usize),
     /// The next appends of the log find the disk full.
     Fill(usize, u32),
@@ -77,6 +84,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => gateway.clone().prop_map(Step::Sync),
         3 => gateway.clone().prop_map(Step::Flush),
         1 => Just(Step::FlushTogether),
+        2 => gateway.clone().prop_map(Step::Compact),
+        1 => Just(Step::CompactAndFlush),
+        1 => gateway.clone().prop_map(Step::Checkpoint),
+        1 => gateway.clone().prop_map(Step::Vacuum),
         1 => gateway.clone().prop_map(Step::Query),
         1 => (gateway.clone(), 1..3_u32).prop_map(|(at, appends)| Step::Fill(at, appends)),
         1 => gateway.clone().prop_map(Step::FailSync),
@@ -263,6 +274,20 @@ impl World {
                     self.flushed(at, flushed);
                 }
             }
+            Step::Compact(at) => compact(self.store(at)).await,
+            Step::CompactAndFlush => {
+                let (flushed, ()) = futures::future::join(self.store(1).flush(), compact(self.store(0))).await;
+                self.flushed(1, flushed);
+            }
+            Step::Checkpoint(at) => {
+                // What fails is tried again later: nothing depends on it.
+                let _ = self.store(at).shared().table().lake().checkpoint(1).await;
+            }
+            Step::Vacuum(at) => {
+                self.cloud.deliver().await;
+                let stores: Vec<_> = (0..GATEWAYS).map(|at| self.store(at)).collect();
+                vacuum(&stores, at).await;
+            }
             Step::Query(at) => self.check(at, false).await?,
             Step::Fill(at, appends) => self.gateways[at].disk.fill_up(appends),
             Step::FailSync(at) => self.gateways[at].disk.fail_syncs(1),
@@ -297,6 +322,10 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn store(&self, at: usize) -> &Store {
+        self.gateways[at].store.as_ref().unwrap()
     }
 
     fn flushed(&mut self, at: usize, flushed: Result<(), crate::Error>) {
@@ -392,6 +421,37 @@ impl World {
             self.check(at, false).await?;
         }
         Ok(())
+    }
+}
+
+/// Merges what there is to merge. That it fails changes nothing.
+async fn compact(store: &Store) {
+    let shared = store.shared();
+    // The days of all calls are over: two files are enough.
+    let stamp = || Stamp {
+        now: Timestamp::from_unix_us(shared.stamp().now.unix_us() + 10 * 86_400_000_000),
+        ..shared.stamp()
+    };
+    while let Ok(Some(_)) = shared.table().compact_once(Upkeep::TARGET_BYTES, &|_| true, stamp()).await {
+        if shared.refresh().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Deletes what is out of every history, if everyone has seen the newest version.
+async fn vacuum(stores: &[&Store], at: usize) {
+    for store in stores {
+        let _ = store.shared().refresh().await;
+    }
+    let Ok(newest) = stores[at].shared().table().newest().await else {
+        return;
+    };
+    let seen = |store: &&Store| store.shared().table().version() == newest.version();
+    if stores.iter().all(seen) {
+        let later = Timestamp::from_unix_us(Timestamp::from(std::time::SystemTime::now()).unix_us() + 60 * 86_400_000_000);
+        let _ = newest.lake().vacuum(Upkeep::HISTORY, later).await;
+        let _ = newest.lake().forget_log(Upkeep::HISTORY, later).await;
     }
 }
 
