@@ -373,6 +373,10 @@ impl Shared {
         self.config.upkeep
     }
 
+    pub(crate) fn rollup(&self) -> Option<&Keeper> {
+        self.rollup.as_ref()
+    }
+
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }

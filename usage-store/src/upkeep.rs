@@ -200,6 +200,11 @@ async fn keep(shared: &Shared, config: Upkeep, rare: bool, named: &mut bool) {
             Err(error) => failed(counters, "log", &error),
         }
     }
+    if let Some(rollup) = shared.rollup()
+        && let Err(error) = rollup.tend(config.history, rare, shared.stamp()).await
+    {
+        failed(counters, "rollup", &error);
+    }
     if let Err(error) = shared.refresh().await {
         failed(counters, "refresh", &error);
     }

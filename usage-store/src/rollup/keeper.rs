@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
@@ -32,6 +33,7 @@ use crate::schema::{PARTITION, usage_schema};
 use crate::table::Table;
 use crate::table::lake::{Change, DataFile, Definition, Lake, Move, Stamp};
 use crate::table::name::{date, partition};
+use crate::table::upkeep::CHECKPOINT_COMMITS;
 use crate::table::upload::upload;
 use crate::tables::View;
 use crate::wal::lock;
@@ -142,6 +144,24 @@ impl Keeper {
         self.show(view, &usage, &lake).await?;
         *held = Some(lake);
         Ok(more)
+    }
+
+    /// The rollup's own upkeep, as that of table `usage`: a checkpoint if one is due; with `rare`, what no version needs is deleted.
+    ///
+    /// # Errors
+    /// What the store says; a later call goes on.
+    pub(crate) async fn tend(&self, history: Duration, rare: bool, stamp: Stamp) -> Result<(), Error> {
+        // A step that runs meanwhile commits to the same table, which commits are made for.
+        let Some(lake) = self.lake.lock().await.clone() else {
+            return Ok(());
+        };
+        lake.set_history(history).await?;
+        lake.checkpoint(CHECKPOINT_COMMITS).await?;
+        if rare {
+            lake.vacuum(history, stamp.now).await?;
+            lake.forget_log(history, stamp.now).await?;
+        }
+        Ok(())
     }
 
     /// Shows the rollup to queries, with a version of table `usage` that was read after it.

@@ -364,6 +364,38 @@ async fn many_small_files_are_merged_and_the_sums_stay() {
 }
 
 #[tokio::test]
+async fn what_merging_left_behind_is_deleted_when_its_history_ends() {
+    let location = memory();
+    let mut gateway = Gateway::open("gw", &location).await;
+    for _ in 0..20 {
+        gateway.flush(&some(10), true).await;
+    }
+    while gateway.step().await {}
+    let lake = existing(&location).await.unwrap().unwrap();
+    let files = async || {
+        let found: Vec<_> = futures::TryStreamExt::try_collect(lake.store().list(None)).await.unwrap();
+        found
+            .iter()
+            .filter(|file: &&object_store::ObjectMeta| {
+                file.location.extension() == Some("parquet") && !file.location.as_ref().contains("_delta_log")
+            })
+            .count()
+    };
+    assert_eq!(files().await, 21);
+    let hour = std::time::Duration::from_secs(3_600);
+    let later = |hours: i64| Stamp {
+        now: Timestamp::from_unix_us(Stamp::system().now.unix_us() + hours * HOUR_US),
+        id: Uuid::now_v7(),
+    };
+    gateway.keeper.tend(hour, true, later(0)).await.unwrap();
+    assert_eq!(files().await, 21, "a query may still read them");
+    gateway.keeper.tend(hour, true, later(30 * 24)).await.unwrap();
+    assert_eq!(files().await, 1);
+    gateway.flush(&some(10), true).await;
+    gateway.is_exact().await;
+}
+
+#[tokio::test]
 async fn days_whose_retention_ended_leave_the_rollup_too() {
     let location = memory();
     let mut gateway = Gateway::open("gw", &location).await;
