@@ -32,8 +32,29 @@ pub const ROW_GROUP_ROWS: usize = 131_072;
 /// Rows of a page at most: what a filter on the first columns of the order reads beyond what it needs.
 pub const PAGE_ROWS: usize = 8192;
 
-/// Columns whose values hardly repeat: neighbours share a prefix, the time.
-const IDS: [&str; 2] = ["call_id", "request_id"];
+/// Columns of ids, whose values hardly repeat: neighbours share a prefix, the time.
+pub const IDS: &[&[&str]] = &[&["call_id"], &["request_id"]];
+
+/// Columns of counts and times, whose values hardly repeat.
+pub const MEASURES: &[&[&str]] = &[
+    &["seq"],
+    &["start_time"],
+    &["duration_us"],
+    &["time_to_first_token_us"],
+    &["gateway_overhead_us"],
+    &["request_bytes"],
+    &["response_bytes"],
+    &["input_tokens"],
+    &["output_tokens"],
+];
+
+/// Columns of amounts, whose values hardly repeat; unit prices do.
+pub const DECIMALS: &[&[&str]] = &[
+    &["cost"],
+    &["list_cost"],
+    &["charges", "list", "element", "quantity"],
+    &["charges", "list", "element", "amount"],
+];
 
 /// A file in memory.
 #[derive(Debug)]
@@ -64,9 +85,10 @@ pub fn file_schema() -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// How the columns of table `usage` are encoded.
+/// How the columns of table `usage` are encoded: ids, counts and times by what differs from the neighbour's, amounts plain, all else by
+/// dictionary; then zstd at level 1. Of the alternatives none is smaller and as fast (BENCHMARKS.md, "Parquet"), but for splitting counts
+/// into streams of bytes, which readers before 2024 cannot read. Bloom filters of ids would cost two bytes a row each, and the log's bounds of `call_id`, which begins with the time, find a call's file.
 pub fn properties() -> WriterPropertiesBuilder {
-    let column = |name: &str| ColumnPath::from(name);
     let mut builder = WriterProperties::builder()
         .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")))
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -75,10 +97,18 @@ pub fn properties() -> WriterPropertiesBuilder {
         .set_write_batch_size(1024)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_statistics_truncate_length(None);
-    for name in IDS {
-        builder = builder
-            .set_column_dictionary_enabled(column(name), false)
-            .set_column_encoding(column(name), Encoding::DELTA_BYTE_ARRAY);
+    let encodings = [
+        (IDS, Encoding::DELTA_BYTE_ARRAY),
+        (MEASURES, Encoding::DELTA_BINARY_PACKED),
+        (DECIMALS, Encoding::PLAIN),
+    ];
+    for (columns, encoding) in encodings {
+        for parts in columns {
+            let column = ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+            builder = builder
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, encoding);
+        }
     }
     builder
 }
