@@ -386,6 +386,7 @@ impl World {
 
     /// Holds a gateway's rows against its promises.
     async fn check(&mut self, at: usize, started: bool) -> Result<(), String> {
+        let mut last = String::new();
         for _ in 0..20 {
             let rows = rows(self.gateways[at].store.as_ref().unwrap(), at).await;
             let gateway = &mut self.gateways[at];
@@ -398,13 +399,14 @@ impl World {
                 Err(reason) if reason.contains("twice") => return Err(reason),
                 // A query may fail while the cloud is down. After a start the rows are needed.
                 Err(_) if !started => return Ok(()),
-                Err(_) => {
+                Err(reason) => {
+                    last = reason;
                     self.cloud.storm(0);
                     self.cloud.set_down(false);
                 }
             }
         }
-        Err("rows cannot be read in calm weather".to_owned())
+        Err(format!("rows cannot be read in calm weather: {last}"))
     }
 
     /// Everything calms down, everyone flushes: the table alone must hold what was promised.
