@@ -131,7 +131,8 @@ impl Segment {
         }
         let marked = bytes.starts_with(MAGIC);
         // The magic is synced with the first entries before anything is acknowledged, but a power cut may keep the name and not the bytes.
-        let blank = newest && bytes.starts_with(&[0; MAGIC.len()]);
+        let written = bytes.iter().zip(MAGIC).all(|(found, byte)| *found == *byte || *found == 0);
+        let blank = newest && written && !marked;
         if !marked && !blank && !bytes.starts_with(MAGIC_1) {
             let found = String::from_utf8_lossy(bytes.get(..MAGIC.len()).unwrap_or(&bytes)).into_owned();
             return Err(Error::Format {

@@ -259,6 +259,18 @@ async fn a_rotation_that_a_power_cut_interrupts_loses_nothing_that_was_synced() 
     assert_eq!(found.places, [1]);
 }
 
+#[test]
+fn a_segment_whose_first_bytes_a_power_cut_lost_in_part_was_never_begun() {
+    let folder = TempDir::new().unwrap();
+    for lost in 0..MAGIC.len() {
+        let mut bytes = *MAGIC;
+        bytes[lost..].fill(0);
+        std::fs::write(first(&folder), bytes).unwrap();
+        assert!(read(&folder).unwrap().places.is_empty());
+        assert_eq!(std::fs::read(first(&folder)).unwrap(), MAGIC, "it is whole now");
+    }
+}
+
 #[tokio::test]
 async fn segments_before_a_gap_are_leftovers_only_if_the_table_has_their_rows() {
     let folder = TempDir::new().unwrap();
