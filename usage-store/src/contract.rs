@@ -16,7 +16,8 @@
 //!    (`an_unsynced_entry_that_a_power_cut_lost_is_cut_out_and_those_after_it_stay`, simulation)
 //! 4. A row is written although nobody waits for it any more; a call that is dropped is settled as `client_aborted`.
 //!    (`an_entry_is_written_although_its_writer_is_gone`, `a_dropped_call_is_settled_as_aborted_with_what_was_noted`, simulation)
-//! 5. Places are given in the order of the log: 1, 2, 3 and so on for each instance, and none is given twice.
+//! 5. Places are given in the order of the log: 1, 2, 3 and so on for each instance, and none means two rows. A kill leaves no gap. A power
+//!    cut may leave gaps at the end of what was written: of rows that nobody was told of, and in `process` durability of those in invariant 3.
 //!    (`no_query_sees_a_gap_or_an_overlap_while_flushes_commit`, simulation)
 //!
 //! # The log

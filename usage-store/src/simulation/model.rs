@@ -83,9 +83,10 @@ impl Model {
             for step in [&mut call.opened, &mut call.ended] {
                 if *step == Done::Weak {
                     *step = Done::Perhaps;
-                    self.gaps = true;
                 }
             }
+            // Of rows that nobody was told of, or may lose, the log may have kept a later one and not an earlier one.
+            self.gaps |= call.ended == Done::Perhaps;
         }
     }
 
