@@ -3,7 +3,7 @@
 //! Two crashes are told apart. A **kill** ends the process at any instruction; what the operating system took stays. A **power cut** also
 //! loses whatever was not synced, in any part and order. `D` is the data directory, on a local disk; the table is a Delta Lake table, in a
 //! folder or an object store. Tests are named behind each invariant; `simulation` stands for the two tests of [`crate`]'s simulation, which
-//! mix all steps, crashes and faults at random and check 1 to 12 after each.
+//! mix steps, crashes and faults at random and hold the rows against what was acknowledged.
 //!
 //! # Admitting and settling
 //! 1. When `admit` has returned a call, an `opened` entry of it is in the newest segment of `D/wal`: after `write()` in `process`
