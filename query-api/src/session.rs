@@ -15,7 +15,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::prelude::SessionConfig;
-use tollgate_usage_store::{Tables, VIEWS};
+use tollgate_usage_store::{Tables, VIEWS, date_trunc};
 
 use crate::limits::Limits;
 use crate::memory::Pool;
@@ -52,6 +52,7 @@ pub(crate) fn base(limits: &Limits, spill: &SpillDir) -> Result<SessionState, Da
         .with_config(config)
         .with_runtime_env(runtime(limits, spill)?)
         .build();
+    datafusion::execution::FunctionRegistry::register_udf(&mut state, date_trunc())?;
     for name in UNBOUNDED {
         if let Some(function) = state.scalar_functions().get(name).cloned() {
             for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {

@@ -14,6 +14,7 @@ mod anchor;
 mod batch;
 pub mod clock;
 pub mod contract;
+mod date_trunc;
 pub mod disk;
 mod error;
 mod history;
@@ -42,6 +43,7 @@ mod upkeep;
 mod wal;
 
 pub use batch::usage_batch;
+pub use date_trunc::date_trunc;
 pub use error::Error;
 pub use location::Location;
 pub use location::access::{Access, Credentials, Hidden};

@@ -11,13 +11,13 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
-use datafusion::functions::expr_fn::date_trunc;
 use datafusion::functions_aggregate::expr_fn::{count, max, sum};
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{cast, ident, lit};
 use tollgate_record::Amount;
 use tollgate_record::column::USAGE;
 
+use crate::date_trunc::date_trunc;
 use crate::schema::{PARTITION, data_type};
 
 /// The column that says which hour a row is of.
@@ -208,7 +208,7 @@ pub fn hourly_schema() -> SchemaRef {
 /// # Errors
 /// What the planner says, which would be a defect.
 pub(crate) fn rolled_up(usage: LogicalPlanBuilder) -> Result<LogicalPlanBuilder, DataFusionError> {
-    let hour = cast(date_trunc(lit("hour"), ident("start_time")), hour_type()).alias(HOUR);
+    let hour = cast(date_trunc().call(vec![lit("hour"), ident("start_time")]), hour_type()).alias(HOUR);
     let keys = std::iter::once(hour).chain([PARTITION].into_iter().chain(KEYS).map(ident));
     let measures = MEASURES.iter().map(Measure::of_usage).collect::<Result<Vec<_>, _>>()?;
     shaped(usage.aggregate(keys, measures)?)
