@@ -23,6 +23,7 @@ PARTS = {
     "recovery": ("start after a crash with a long log", ledger_log.recovery, ledger_log.render_recovery),
     "queries": ("a month of rows, against DuckDB on the same files", ledger_queries.queries, ledger_queries.render_queries),
     "rollup": ("the same sum out of hourly rollups", ledger_queries.rollup, ledger_queries.render_rollup),
+    "hours": ("a report over a billion calls, out of hourly rollups", ledger_queries.hours, ledger_queries.render_hours),
     "busy": ("latency of calls while scans, flushes and compactions run", ledger_busy.busy, ledger_busy.render_busy),
     "memory": ("memory of the gateway under load", ledger_busy.memory, ledger_busy.render_memory),
     "files": ("start on a table of 10,000 files", ledger_busy.files, ledger_busy.render_files),

@@ -201,6 +201,58 @@ def _caught_up(bench, gateway, data):
     return since - started
 
 
+# === rollups of years ===
+
+CALLS_A_DAY = 3_333_334
+SPANS_DAYS = (30, 90, 300)
+SUMS = "SELECT team, response_model, sum(cost) AS cost, sum(input_tokens) AS input, sum(output_tokens) AS output, sum(calls) AS calls FROM {} GROUP BY team, response_model ORDER BY team, response_model"
+
+
+def hours(bench):
+    """The sum by team and model over all of `usage_hourly` as of up to a billion calls, against DuckDB on the rollup's files."""
+    runs = []
+    for days in SPANS_DAYS:
+        data = bench.place("hours")
+        made = tool.run(None, [bench.tools / "dataset", "hours", "--data", data, "--rows", CALLS_A_DAY * days, "--days", days], seconds=3600)
+        gateway, duck = start(bench, data), Duck(data / "usage-hourly")
+        try:
+            with gateway.process:
+                gateway.process.until("the rollup is read", 60, lambda: _calls(gateway) == made["calls"])
+                for number in range(bench.options.pairs + 1):
+                    usage = Usage([gateway])
+                    ours, ours_took = _ours(gateway, SUMS.format("usage_hourly"))
+                    theirs = duck.query(SUMS.format("usage"))
+                    used = usage.seconds()
+                    _same("hours", ours, theirs["rows"], None)
+                    if number:
+                        runs.append({
+                            **made, **ours_took, "days": days, "bytes": duck.about["bytes"], "duck_seconds": theirs["seconds"], "duck_cpu_seconds": theirs["cpu_seconds"],
+                            "peak_bytes": gateway.process.peak_bytes(), "foreign_percent": max(0.0, used["foreign_percent"] - 100 * theirs["cpu_seconds"] / used["wall"]),
+                        })  # fmt: skip
+                bench.say(f"{made['calls']:,} calls in {days} days: {runs[-1]['seconds']:.3f} s, DuckDB {runs[-1]['duck_seconds']:.3f} s")
+        finally:
+            duck.close()
+        shutil.rmtree(data)
+    return {"runs": runs}
+
+
+def _calls(gateway):
+    return int(gateway.sql("SELECT sum(calls) AS calls FROM usage_hourly", timeout=600)[0]["calls"] or 0)
+
+
+def render_hours(result):
+    rows = []
+    for days in SPANS_DAYS:
+        runs = [run for run in result["runs"] if run["days"] == days]
+        one = runs[0]
+        rows.append([
+            f"{one['calls']:,}", days, f"{one['rows_a_day'] * days:,}", f"{one['bytes'] / 1e6:,.0f}", _triple([run["seconds"] for run in runs], 3),
+            _triple([run["cpu_seconds"] for run in runs], 3), _triple([run["duck_seconds"] for run in runs], 3), f"{max(run['peak_bytes'] for run in runs) / 1e6:,.0f}",
+        ])  # fmt: skip
+    heads = ["calls", "days", "rows of the rollup", "MB", "gateway, s", "gateway, CPU s", "DuckDB on the rollup's files, s", "peak memory of the gateway, MB"]
+    return ["Rollups are generated: all days have the sums of one day of synthetic traffic. The sums are the same in both, to the last digit.", "", _table(heads, rows)]
+
+
 def render_rollup(result):
     def of(field, digits=3):
         return _triple([run[field] for run in result["runs"]], digits)

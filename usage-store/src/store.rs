@@ -10,6 +10,7 @@
 
 #[cfg(test)]
 mod faults;
+mod flush;
 #[cfg(test)]
 mod formats;
 pub(crate) mod import;
@@ -19,9 +20,9 @@ mod tests;
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -34,14 +35,14 @@ use crate::clock::{Clock, System};
 use crate::disk::{Disk, Os, replace};
 use crate::error::chain;
 use crate::history::History;
-use crate::hot::{Chunk, Hot, Recovering};
+use crate::hot::{Hot, Piece, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::priority::{Work, step_back};
 use crate::rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
-use crate::rollup::{Flushed, Keeper};
-use crate::stats::{Counters, Stats, add};
+use crate::rollup::Keeper;
+use crate::stats::{Counters, Stats};
 use crate::table::Table;
 use crate::table::lake::Stamp;
 use crate::tables::View;
@@ -140,6 +141,13 @@ impl Config {
             clock: Arc::new(System),
             background: true,
         })
+    }
+}
+
+impl Config {
+    /// Rows that wait for a table as columns; those beyond are packed.
+    fn unpacked_rows_max(&self) -> usize {
+        self.flush_rows.saturating_mul(2)
     }
 }
 
@@ -403,185 +411,6 @@ impl Shared {
         Ok(())
     }
 
-    async fn flush_when_due(self: Arc<Self>, stop: CancellationToken) {
-        let mut due = Instant::now();
-        if lock(&self.view).table.is_open() {
-            due += self.config.flush_interval;
-        }
-        let mut retry = Duration::from_secs(1);
-        let mut behind = true;
-        loop {
-            self.recorder.log.retry_owed();
-            // Bytes are looked at once a second: the log tells nobody of each.
-            let tick = Duration::from_secs(1).min(due.saturating_duration_since(Instant::now()));
-            let wanted = tokio::select! {
-                () = stop.cancelled() => return,
-                () = self.wanted.notified() => true,
-                () = tokio::time::sleep(tick) => self.recorder.log.tail_bytes() >= self.config.flush_bytes,
-            };
-            if !wanted && Instant::now() < due {
-                behind = behind && self.bring_rollup_forward().await;
-                continue;
-            }
-            match self.flush().await {
-                Ok(()) => {
-                    behind = true;
-                    retry = Duration::from_secs(1);
-                    due = Instant::now() + self.config.flush_interval;
-                }
-                Err(error) => {
-                    tracing::error!(error = %chain(&error), "a flush failed; its rows stay in the log and in memory");
-                    tokio::select! {
-                        () = stop.cancelled() => return,
-                        () = tokio::time::sleep(retry) => {}
-                    }
-                    retry = (retry * 2).min(Store::RETRY_MAX);
-                    due = Instant::now();
-                }
-            }
-        }
-    }
-
-    /// One step of what the rollup is behind. Says whether there is more.
-    async fn bring_rollup_forward(&self) -> bool {
-        let Some(rollup) = &self.rollup else { return false };
-        // No rows move meanwhile.
-        let _rotations = self.flushing.lock().await;
-        rollup.step(&self.view, None).await
-    }
-
-    /// Moves rows to the table, in pieces of bounded size, until none that was there at the beginning is left.
-    async fn flush(&self) -> Result<(), Error> {
-        let mut rotations = self.flushing.lock().await;
-        let flushed = self.flush_pieces(&mut rotations).await;
-        match &flushed {
-            Ok(()) => self.counters.flushed_time_us.store(now_us(), Relaxed),
-            Err(_) => add(&self.counters.flush_failures, 1),
-        }
-        flushed
-    }
-
-    async fn flush_pieces(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
-        self.reach_table().await?;
-        let log = &self.recorder.log;
-        // While the table cannot be reached, the log grows in its newest segment, not by a segment an attempt.
-        let left_over = !rotations.is_empty();
-        if !left_over || log.tail_bytes() >= self.config.flush_bytes {
-            self.rotate(rotations)?;
-        }
-        self.flush_rotations(rotations).await?;
-        if left_over {
-            // The table can be reached again: now those rows too that came behind what was left over.
-            self.rotate(rotations)?;
-            self.flush_rotations(rotations).await?;
-        }
-        Ok(())
-    }
-
-    /// Opens the table, if that could not be done at the start.
-    async fn reach_table(&self) -> Result<(), Error> {
-        if lock(&self.view).table.is_open() {
-            return Ok(());
-        }
-        let table = Table::open(&self.config.table).await?;
-        let committed = table.committed(&self.config.instance).await?;
-        lock(&self.anchor).check(committed)?;
-        self.places_tried.fetch_max(committed.get(), Relaxed);
-        // Before a first commit, which would look as if others had made it.
-        self.note_committed(committed)?;
-        {
-            // The log may have had rows that were committed just before the last stop.
-            let mut view = lock(&self.view);
-            view.hot.cut_to(committed)?;
-            view.table = table;
-        }
-        tracing::info!(table = %self.config.table.url(), committed_seq = committed.get(), "the table was reached");
-        Ok(())
-    }
-
-    fn note_committed(&self, committed: Seq) -> Result<(), Error> {
-        let anchor = Anchor::seen(&self.config.instance, &self.config.table, committed);
-        anchor.write(&*self.config.disk, &self.config.data)?;
-        *lock(&self.anchor) = anchor;
-        Ok(())
-    }
-
-    fn rotate(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
-        if lock(&self.view).hot.rows() > 0 {
-            // At a rotation a chunk ends, so that what was logged before it can be committed and forgotten alone.
-            rotations.push_back(self.recorder.log.rotate(|_| lock(&self.view).hot.seal())?);
-        }
-        Ok(())
-    }
-
-    async fn flush_rotations(&self, rotations: &mut VecDeque<(Seq, u64)>) -> Result<(), Error> {
-        while let Some((last, segment)) = rotations.front().copied() {
-            while self.flush_piece(last).await? {}
-            // Before the log forgets these rows, since then nothing else here knows that their places are taken.
-            self.note_committed(last)?;
-            self.recorder.log.forget_before(segment)?;
-            rotations.pop_front();
-        }
-        Ok(())
-    }
-
-    /// Refuses if the table has places of this instance that it never gave: then another process has its name, and the same places mean
-    /// other rows there.
-    fn check_alone(&self, committed: Seq) -> Result<(), Error> {
-        let tried = Seq::new(self.places_tried.load(Relaxed));
-        if committed <= tried {
-            return Ok(());
-        }
-        let mut anchor = lock(&self.anchor);
-        // A start must not take its rows for these.
-        *anchor = anchor.clone().unseen(tried);
-        anchor.write(&*self.config.disk, &self.config.data)?;
-        anchor.check(committed)
-    }
-
-    /// Moves the oldest rows up to a place to the table, a bounded number of them; false if there are none.
-    async fn flush_piece(&self, to: Seq) -> Result<bool, Error> {
-        let started = Instant::now();
-        let chunks = lock(&self.view).hot.chunks_to(to, self.config.flush_rows.max(1));
-        let Some(last) = chunks.last().map(|chunk| chunk.last_seq()) else {
-            return Ok(false);
-        };
-        let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<Vec<_>, _>>()?;
-        let rows: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
-        let table = lock(&self.view).table.clone();
-        let table = table.newest().await?;
-        self.check_alone(table.committed(&self.config.instance).await?)?;
-        self.places_tried.fetch_max(last.get(), Relaxed);
-        let table = table
-            .append(batches.clone(), &self.config.instance, last, Stamp::of(&*self.config.clock))
-            .await?;
-        let version = table.version();
-        {
-            // At one instant the rows leave memory and appear in the table: no query sees them twice or not at all.
-            let mut view = lock(&self.view);
-            view.table = table;
-            view.hot.forget_to(last);
-        }
-        let duration = started.elapsed();
-        add(&self.counters.flushes, 1);
-        add(&self.counters.flushed_rows, rows as u64);
-        add(
-            &self.counters.flush_us,
-            u64::try_from(duration.as_micros()).unwrap_or(u64::MAX),
-        );
-        tracing::info!(
-            rows,
-            version,
-            last_seq = last.get(),
-            duration_ms = duration.as_millis() as u64,
-            "rows were flushed"
-        );
-        if let Some(rollup) = &self.rollup {
-            rollup.step(&self.view, Some(Flushed { batches, last })).await;
-        }
-        Ok(true)
-    }
-
     fn stats(&self) -> Stats {
         let mut stats = self.counters.read();
         self.recorder.log.levels(&mut stats);
@@ -605,11 +434,6 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
     maintenance.spawn(Arc::clone(shared).flush_when_due(stop.clone()));
     maintenance.spawn(crate::upkeep::run(Arc::clone(shared), stop.clone()));
     Ok(maintenance)
-}
-
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Takes the data directory for this process.
@@ -646,7 +470,7 @@ async fn recover(
     table: Table,
     anchor: Option<&Anchor>,
     prices: &PriceBook,
-) -> Result<(Table, Recovered, Vec<Arc<Chunk>>), Error> {
+) -> Result<(Table, Recovered, Vec<Piece>), Error> {
     let disk = &*config.disk;
     let name_file = config.data.join("instance");
     let owner = match disk.read(&name_file) {
@@ -663,7 +487,7 @@ async fn recover(
     if let Some(anchor) = anchor {
         anchor.check(committed)?;
     }
-    let mut rows = Recovering::default();
+    let mut rows = Recovering::new(config.unpacked_rows_max());
     let mut recovered = Recovered::read(disk, folder, committed, |row| rows.push(row))?;
     recovered.check()?;
     recovered.settle(disk, folder)?;
@@ -681,9 +505,9 @@ async fn recover(
                 rows.push(Box::new(record))?;
             }
         }
-        let chunks = std::mem::take(&mut rows).finish()?;
-        if !chunks.is_empty() {
-            let batches = chunks.iter().map(|chunk| chunk.batch()).collect::<Result<_, _>>()?;
+        let pieces = rows.finish()?;
+        if !pieces.is_empty() {
+            let batches = flush::columns(&pieces)?;
             table = table.append(batches, &owner, last, Stamp::of(&*config.clock)).await?;
         }
         for number in recovered.segments.keys() {
@@ -693,6 +517,7 @@ async fn recover(
             last_segment: recovered.last_segment,
             ..Recovered::default()
         };
+        rows = Recovering::new(config.unpacked_rows_max());
     }
     if !named || owner != config.instance {
         let text = format!("{}\n", config.instance);

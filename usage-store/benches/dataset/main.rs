@@ -4,6 +4,7 @@
 //!
 //! - `month --rows N [--gateways N] [--file-rows N]`: calls of November 2026, by so many gateways at a time, in files of the size of
 //!   compacted ones.
+//! - `hours --rows N --days N`: table `usage_hourly` as of so many calls in so many days, all days alike, without the calls.
 //! - `files --files N [--rows-a-file N]`: a table of so many small files, a hundred days of them a commit.
 
 #![allow(missing_docs)]
@@ -15,6 +16,7 @@ use arrow::array::RecordBatch;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tollgate_record::{Name, Record, Seq, Timestamp};
+use tollgate_usage_store::rollup::generated;
 use tollgate_usage_store::synthetic::{self, Traffic};
 use tollgate_usage_store::{Config, Location, usage_batch};
 
@@ -35,6 +37,7 @@ struct Options {
     rows: usize,
     gateways: usize,
     file_rows: usize,
+    days: usize,
     files: usize,
     rows_a_file: usize,
 }
@@ -47,6 +50,7 @@ fn main() {
         rows: 1_000_000,
         gateways: 2,
         file_rows: 1_400_000,
+        days: 30,
         files: 10_000,
         rows_a_file: 20,
     };
@@ -62,6 +66,7 @@ fn main() {
             "--rows" => options.rows = number(),
             "--gateways" => options.gateways = number(),
             "--file-rows" => options.file_rows = number(),
+            "--days" => options.days = number(),
             "--files" => options.files = number(),
             "--rows-a-file" => options.rows_a_file = number(),
             _ => usage(&format!("there is no {name}")),
@@ -72,6 +77,7 @@ fn main() {
     }
     let found = match command.as_str() {
         "month" => month(&options),
+        "hours" => hours(&options),
         "files" => files(&options),
         _ => usage(&format!("there is no command {command}")),
     };
@@ -79,7 +85,9 @@ fn main() {
 }
 
 fn usage(problem: &str) -> ! {
-    eprintln!("{problem}: dataset month|files --data DIR [--rows N] [--gateways N] [--file-rows N] [--files N] [--rows-a-file N]");
+    eprintln!(
+        "{problem}: dataset month|hours|files --data DIR [--rows N] [--gateways N] [--file-rows N] [--days N] [--files N] [--rows-a-file N]"
+    );
     std::process::exit(2);
 }
 
@@ -133,6 +141,24 @@ fn month(options: &Options) -> Value {
         gateway.join().expect("a gateway ends well");
     }
     json!({"rows": rows * options.gateways, "per_second": rate, "seconds": started.elapsed().as_secs_f64()})
+}
+
+fn hours(options: &Options) -> Value {
+    let started = Instant::now();
+    let instance = name("gw-1");
+    let calls = options.rows / options.days;
+    let rate = (calls as u64).div_ceil(86_400);
+    let traffic = || Traffic::new(1, instance.clone(), Timestamp::from_unix_us(NOVEMBER_US), rate);
+    let row = traffic().next().expect("traffic is endless");
+    // The year before December 2026, so that a report of its last month is one of November.
+    let days = i32::try_from(options.days).expect("days fit");
+    let first = Timestamp::from_unix_us(NOVEMBER_US).day() + 30 - days;
+    let (location, day) = (location(&options.data), batches(traffic().take(calls)));
+    let runtime = Runtime::new().expect("threads can be started");
+    let rows = runtime
+        .block_on(generated::append_days(&location, &instance, day, &row, first, days))
+        .expect("the table takes rows");
+    json!({"calls": calls * options.days, "rows_a_day": rows, "seconds": started.elapsed().as_secs_f64()})
 }
 
 fn files(options: &Options) -> Value {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{Date32Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::functions_aggregate::expr_fn::max;
@@ -19,12 +19,13 @@ use datafusion::prelude::{SessionConfig, SessionContext, ident, lit};
 use deltalake_core::kernel::Add;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 use tollgate_record::{Name, Seq};
 
 use super::coverage::Seen;
-use super::{Coverage, Hourly, NAME, SUFFIX, columns, hourly_schema};
+use super::{Coverage, Hourly, MEASURES, NAME, SUFFIX, columns, hourly_schema};
 use crate::Error;
 use crate::location::Location;
 use crate::parquet::Encoded;
@@ -108,12 +109,12 @@ impl Keeper {
     ///
     /// # Cancel safety
     /// Nothing is lost: what was not done is done by a later step.
-    pub(crate) async fn step(&self, view: &Mutex<View>, flushed: Option<Flushed>) -> bool {
+    pub(crate) async fn step(&self, view: &Mutex<View>, flushed: Option<Flushed>, stamp: Stamp) -> bool {
         if !lock(view).table.is_open() {
             // There is: whatever is found when the table can be reached.
             return true;
         }
-        match self.try_step(view, flushed).await {
+        match self.try_step(view, flushed, stamp).await {
             Ok(more) => more,
             Err(error) => {
                 tracing::warn!(error = %crate::error::chain(&error), "the hourly rollup was not brought forward; queries read raw rows until it is");
@@ -122,7 +123,7 @@ impl Keeper {
         }
     }
 
-    async fn try_step(&self, view: &Mutex<View>, flushed: Option<Flushed>) -> Result<bool, Error> {
+    async fn try_step(&self, view: &Mutex<View>, flushed: Option<Flushed>, stamp: Stamp) -> Result<bool, Error> {
         let mut held = self.lake.lock().await;
         let lake = match held.take() {
             Some(lake) => lake.newest().await?,
@@ -131,7 +132,6 @@ impl Keeper {
         let usage = lock(view).table.clone();
         let files = usage.scanned()?;
         let coverage = self.coverage(&lake, &files).await?;
-        let stamp = Stamp::system();
         let (lake, more) = if let Some(work) = self.fresh(&coverage, flushed)? {
             (add_up(&lake, work, stamp).await?, false)
         } else if self.look_into(&files, &coverage).await? {
@@ -224,7 +224,7 @@ impl Keeper {
                 .map_err(Error::query)?;
             let mut content = BTreeMap::new();
             for batch in run(plan).await? {
-                let names = cast(batch.column(0), &arrow::datatypes::DataType::Utf8)?;
+                let names = cast(batch.column(0), &DataType::Utf8)?;
                 let places = batch.column(1).as_primitive::<Int64Type>();
                 for (name, place) in names.as_string::<i32>().iter().zip(places) {
                     let place = place.and_then(|place| u64::try_from(place).ok()).unwrap_or(u64::MAX);
@@ -397,7 +397,7 @@ async fn merge(lake: Lake, usage: &Files, stamp: Stamp) -> Result<(Lake, bool), 
 }
 
 /// Runs a plan on this thread, within bounds.
-async fn run(plan: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
+pub(super) async fn run(plan: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_limit(MEMORY_BYTES, 1.0)
         .build_arc()
@@ -408,7 +408,7 @@ async fn run(plan: LogicalPlan) -> Result<Vec<RecordBatch>, Error> {
 }
 
 /// Writes rows that are sorted by day, a file a day.
-async fn write(lake: &Lake, batches: Vec<RecordBatch>, stamp: Stamp) -> Result<Vec<Add>, Error> {
+pub(super) async fn write(lake: &Lake, batches: Vec<RecordBatch>, stamp: Stamp) -> Result<Vec<Add>, Error> {
     let Some(schema) = batches.first().map(RecordBatch::schema) else {
         return Ok(Vec::new());
     };
@@ -434,6 +434,26 @@ async fn write(lake: &Lake, batches: Vec<RecordBatch>, stamp: Stamp) -> Result<V
     Ok(adds)
 }
 
+/// How files are encoded: names by dictionary, since rows are sorted by them; sums, which hardly repeat, by what differs from the
+/// neighbour's, and amounts plain. Reports read whole files, so there are no statistics of pages to read first.
+fn properties() -> WriterProperties {
+    let mut builder = WriterProperties::builder()
+        .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk);
+    for measure in MEASURES {
+        let encoding = match measure.data_type() {
+            DataType::Decimal128(..) => Encoding::PLAIN,
+            _ => Encoding::DELTA_BINARY_PACKED,
+        };
+        let column = ColumnPath::from(measure.name);
+        builder = builder
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_encoding(column, encoding);
+    }
+    builder.build()
+}
+
 /// Rows of one day as a file, in the types of the table.
 fn encode(rows: &RecordBatch) -> Result<(Encoded, Schema), Error> {
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
@@ -446,10 +466,7 @@ fn encode(rows: &RecordBatch) -> Result<(Encoded, Schema), Error> {
     }
     let schema = Schema::new(fields);
     let rows = RecordBatch::try_new(Arc::new(schema.clone()), columns)?;
-    let properties = WriterProperties::builder()
-        .set_created_by(format!("tollgate {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .build();
+    let properties = properties();
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), Some(properties))?;
     writer.write(&rows)?;

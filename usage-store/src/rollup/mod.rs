@@ -14,13 +14,13 @@
 
 pub mod columns;
 mod coverage;
+pub mod generated;
 mod keeper;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::{ViewTable, provider_as_source};
@@ -32,6 +32,7 @@ pub(crate) use self::coverage::Coverage;
 use self::coverage::Seen;
 pub(crate) use self::keeper::{Flushed, Keeper};
 use crate::Error;
+use crate::hot::Held;
 use crate::location::Location;
 use crate::scan::{Files, Scan};
 use crate::schema::usage_schema;
@@ -91,7 +92,7 @@ pub(crate) fn shown_schema() -> SchemaRef {
 pub(crate) fn view(
     rolled: Option<&Hourly>,
     usage: Option<&Files>,
-    hot: Vec<RecordBatch>,
+    hot: impl Into<Held>,
 ) -> Result<Arc<dyn TableProvider>, DataFusionError> {
     let Some(Hourly { files, coverage }) = rolled else {
         return hourly(Arc::new(Scan::new("usage", &usage_schema(), usage.cloned(), hot)));

@@ -13,7 +13,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::{Flushed, KEYS, Keeper, MEASURES, NAME, existing, hourly, view};
-use crate::hot::Hot;
+use crate::hot::{Held, Hot};
 use crate::location::Location;
 use crate::scan::Scan;
 use crate::schema::usage_schema;
@@ -153,21 +153,23 @@ impl Gateway {
             .unwrap();
         lock(&self.view).table = table;
         if rolled {
-            self.keeper.step(&self.view, Some(Flushed { batches, last })).await;
+            self.keeper
+                .step(&self.view, Some(Flushed { batches, last }), Stamp::system())
+                .await;
         }
     }
 
     async fn step(&self) -> bool {
-        self.keeper.step(&self.view, None).await
+        self.keeper.step(&self.view, None, Stamp::system()).await
     }
 
     /// The rollup that queries see equals the raw rows that they see, in every column and group, to the last digit.
     async fn is_exact(&self) {
         let (table, rolled, hot) = {
             let mut view = lock(&self.view);
-            (view.table.clone(), view.hourly.clone(), view.hot.chunks())
+            (view.table.clone(), view.hourly.clone(), view.hot.pieces())
         };
-        let hot: Vec<_> = hot.iter().map(|chunk| chunk.batch().unwrap()).collect();
+        let hot = Held::of(&hot).unwrap();
         let files = table.scanned().unwrap();
         let context = SessionContext::new();
         let raw = Scan::new("usage", &usage_schema(), Some(files.clone()), hot.clone());
@@ -513,12 +515,12 @@ async fn play(acts: Vec<Act>) {
                 // What is in memory comes before, and goes with it.
                 let hot = {
                     let mut view = lock(&gateway.view);
-                    let chunks = view.hot.chunks();
+                    let pieces = view.hot.pieces();
                     view.hot = Hot::default();
                     chunks
                 };
                 if !hot.is_empty() {
-                    let batches: Vec<_> = hot.iter().map(|chunk| chunk.batch().unwrap()).collect();
+                    let batches: Vec<_> = hot.iter().flat_map(|piece| piece.batches().unwrap()).collect();
                     let last = Seq::new(gateway.next - 1);
                     let table = lock(&gateway.view).table.clone();
                     let table = table.append(batches, &gateway.instance, last, Stamp::system()).await.unwrap();

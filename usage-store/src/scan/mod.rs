@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::BooleanArray;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
@@ -41,6 +41,8 @@ use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 
 pub(crate) use self::files::{Files, Places};
 use self::node::{Found, LedgerScan};
+use crate::hot::{Held, packed};
+use crate::schema::usage_schema;
 
 /// Columns whose comparisons with constants a scan answers by itself.
 const OWN: [&str; 3] = ["start_date", "start_time", "hour"];
@@ -54,18 +56,20 @@ pub(crate) struct Scan {
     table: &'static str,
     schema: SchemaRef,
     files: Option<Files>,
-    /// In any schema that has the columns of `schema`, text plain or as views.
-    hot: Vec<RecordBatch>,
+    /// Text plain or as views.
+    hot: Held,
 }
 
 impl Scan {
     /// A table with the columns of `stored`, in their order; text is shown as views.
-    pub(crate) fn new(table: &'static str, stored: &Schema, files: Option<Files>, hot: Vec<RecordBatch>) -> Self {
+    pub(crate) fn new(table: &'static str, stored: &Schema, files: Option<Files>, hot: impl Into<Held>) -> Self {
+        let mut hot = hot.into();
+        hot.batches.retain(|batch| batch.num_rows() > 0);
         Self {
             table,
             schema: files::seen(stored, None),
             files,
-            hot: hot.into_iter().filter(|batch| batch.num_rows() > 0).collect(),
+            hot,
         }
     }
 
@@ -148,12 +152,23 @@ impl Scan {
     /// Rows in memory, filtered by `own`, in the columns of `projection`.
     fn memory(&self, session: &dyn Session, projection: &[usize], own: &[Expr]) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
         let wanted = self.with_filtered(projection, own)?;
-        let stored = self.hot.first().map_or_else(|| Arc::clone(&self.schema), RecordBatch::schema);
-        let columns = wanted
-            .iter()
-            .map(|index| stored.index_of(self.schema.field(*index).name()))
-            .collect::<Result<Vec<_>, _>>()?;
-        let plan = MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.hot), Arc::clone(&stored), Some(columns))?;
+        let columns = |stored: &Schema| {
+            let columns = wanted.iter().map(|index| stored.index_of(self.schema.field(*index).name()));
+            columns.collect::<Result<Vec<_>, _>>()
+        };
+        let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
+        if !self.hot.packed.is_empty() {
+            inputs.push(packed::plan(&self.hot.packed, &columns(&usage_schema())?)?);
+        }
+        if let Some(first) = self.hot.batches.first() {
+            let columns = columns(first.schema_ref())?;
+            let batches = std::slice::from_ref(&self.hot.batches);
+            inputs.push(MemorySourceConfig::try_new_exec(batches, first.schema(), Some(columns))?);
+        }
+        let plan = match inputs.len() {
+            1 => inputs.swap_remove(0),
+            _ => UnionExec::try_new(inputs)?,
+        };
         let found = plan.schema();
         let plan: Arc<dyn ExecutionPlan> = match wanted
             .iter()
@@ -254,7 +269,7 @@ impl TableProvider for Scan {
             files: (0, self.files.as_ref().map_or(0, Files::total)),
             whole: 0,
             bytes: 0,
-            hot_rows: self.hot.iter().map(RecordBatch::num_rows).sum(),
+            hot_rows: self.hot.rows(),
         };
         let mut inputs: Vec<Arc<dyn ExecutionPlan>> = Vec::new();
         if let Some(Chosen { files, whole }) = self.chosen(session, filters)? {
@@ -276,7 +291,7 @@ impl TableProvider for Scan {
                 inputs.push(self.parquet(session, &files, unzip(part), &projection, &own, limit)?);
             }
         }
-        if !self.hot.is_empty() {
+        if self.hot.rows() > 0 {
             inputs.push(self.memory(session, &projection, &own)?);
         }
         let input = match inputs.len() {

@@ -22,7 +22,7 @@ use self::pinned::UsageAt;
 use crate::Error;
 use crate::disk::{Disk, Os};
 use crate::history::History;
-use crate::hot::{Chunk, Hot, Recovering};
+use crate::hot::{Held, Hot, Recovering};
 use crate::location::Location;
 use crate::recovery::Recovered;
 use crate::rollup::{self, Hourly};
@@ -80,6 +80,9 @@ pub const VIEWS: &[(&str, &str, &str)] = &[(
      FROM usage GROUP BY request_id",
 )];
 
+/// Rows of a log that is read offline which are not packed.
+const UNPACKED_ROWS_MAX: usize = 2 * crate::Config::FLUSH_ROWS;
+
 /// What queries and flushes share: rows in memory and the table, changed together.
 pub(crate) struct View {
     pub(crate) hot: Hot,
@@ -90,7 +93,7 @@ pub(crate) struct View {
 
 /// A data directory that no gateway has open, for reading.
 pub struct Offline {
-    rows: Vec<RecordBatch>,
+    rows: Held,
     table: Option<Table>,
     hourly: Option<Hourly>,
     history: History,
@@ -102,14 +105,11 @@ pub struct Offline {
 impl Tables for Shared {
     fn snapshot(&self) -> BoxFuture<'_, Result<Named, DataFusionError>> {
         Box::pin(async move {
-            let (chunks, table, hourly) = {
+            let (pieces, table, hourly) = {
                 let mut view = lock(self.view());
-                (view.hot.chunks(), view.table.clone(), view.hourly.clone())
+                (view.hot.pieces(), view.table.clone(), view.hourly.clone())
             };
-            let rows = chunks
-                .iter()
-                .map(|chunk: &Arc<Chunk>| chunk.batch())
-                .collect::<Result<Vec<_>, _>>()?;
+            let rows = Held::of(&pieces)?;
             let prices = lock(self.history()).batch()?;
             if !table.is_open() {
                 let unreachable = |schema| -> Arc<dyn TableProvider> {
@@ -119,7 +119,7 @@ impl Tables for Shared {
                 return Ok(vec![
                     ("usage", unreachable(usage_schema())),
                     (rollup::NAME, unreachable(rollup::shown_schema())),
-                    ("hot", Arc::new(MemTable::try_new(usage_schema(), vec![rows])?)),
+                    ("hot", hot(rows)),
                     ("prices", memory(prices)?),
                 ]);
             }
@@ -156,7 +156,7 @@ impl Offline {
             }
         };
         let folder = data.join("wal");
-        let mut rows = Recovering::default();
+        let mut rows = Recovering::new(UNPACKED_ROWS_MAX);
         if folder.exists() {
             let owner = std::fs::read_to_string(data.join("instance")).unwrap_or_default();
             let committed = match (&table, tollgate_record::Name::new(owner.trim())) {
@@ -165,7 +165,7 @@ impl Offline {
             };
             Recovered::read(&*disk, &folder, committed, |row| rows.push(row))?.check()?;
         }
-        let rows = rows.finish()?.iter().map(|chunk| chunk.batch()).collect::<Result<_, _>>()?;
+        let rows = Held::of(&rows.finish()?)?;
         Ok(Self {
             rows,
             table,
@@ -190,11 +190,12 @@ impl Tables for Offline {
 }
 
 fn tables(
-    rows: Vec<RecordBatch>,
+    rows: impl Into<Held>,
     table: Option<&Table>,
     hourly: Option<&Hourly>,
     prices: RecordBatch,
 ) -> Result<Named, DataFusionError> {
+    let rows = rows.into();
     let files = table.map(Table::scanned).transpose()?;
     let usage_hourly = {
         let (hourly, files, rows) = (hourly.cloned(), files.clone(), rows.clone());
@@ -204,10 +205,9 @@ fn tables(
     };
     let log = files.as_ref().map(|files| files.log().clone());
     let usage = Scan::new("usage", &usage_schema(), files, rows.clone());
-    let hot = Arc::new(MemTable::try_new(usage_schema(), vec![rows])?);
     let mut named: Named = vec![
         ("usage", Arc::new(usage)),
-        ("hot", hot),
+        ("hot", hot(rows)),
         (rollup::NAME, Arc::new(usage_hourly)),
         ("prices", memory(prices)?),
     ];
@@ -221,6 +221,11 @@ fn tables(
 fn functions(table: Option<&Table>) -> Functions {
     let table = table.map(|table| (table.lake().delta().clone(), table.versions().clone()));
     vec![(UsageAt::NAME, Arc::new(UsageAt::new(table)))]
+}
+
+/// Table `hot`: the rows that the table does not have.
+fn hot(rows: Held) -> Arc<dyn TableProvider> {
+    Arc::new(Scan::new("hot", &usage_schema(), None, rows))
 }
 
 fn memory(batch: RecordBatch) -> Result<Arc<dyn TableProvider>, DataFusionError> {
