@@ -1,18 +1,21 @@
 //! The ledger's table belongs to its owner: DuckDB, Polars and Python read it without Tollgate, and come to the same sum.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::claim::{Claim, claims_of};
 use crate::harness::config::Config;
 use crate::harness::gateway::Gateway;
+use crate::harness::process::eventually;
 use crate::harness::traffic::Traffic;
 use crate::harness::world::World;
 
 pub(crate) fn claims() -> Vec<Claim> {
     claims_of![
         other_engines_read_the_table_to_the_last_digit,
+        other_engines_read_a_compacted_table_to_the_last_digit,
         the_examples_of_the_documentation_read_the_table,
         the_five_formats_say_the_same
     ]
@@ -53,17 +56,49 @@ async fn whole(gateway: &Gateway) -> Value {
 }
 
 async fn other_engines_read_the_table_to_the_last_digit(world: Arc<World>) {
-    let mut gateway = world.own_gateway(&Config::standard()).await;
+    let gateway = world.own_gateway(&Config::standard()).await;
     let traffic = Traffic::start(&gateway, 4, "readers");
     traffic.reach(250).await;
     traffic.stop().await;
+    every_engine_agrees(&world, gateway).await;
+}
+
+async fn other_engines_read_a_compacted_table_to_the_last_digit(world: Arc<World>) {
+    let ledger = "{durability: process, flush: {rows: 20, interval: 50ms}, compaction: {interval: 50ms, target: 64KiB}}";
+    let config = Config::standard().replacing("{durability: process, flush: {rows: 200, interval: 1s}}", ledger);
+    let gateway = world.own_gateway(&config).await;
+    let traffic = Traffic::start(&gateway, 4, "compacted");
+    traffic.reach(250).await;
+    let compacted = "SELECT version FROM versions WHERE operation = 'OPTIMIZE' LIMIT 1";
+    eventually("files are compacted", Duration::from_secs(20), || async {
+        gateway.sql(compacted).await.pop()
+    })
+    .await;
+    traffic.stop().await;
+    every_engine_agrees(&world, gateway).await;
+}
+
+async fn other_engines_read_a_compacted_table_to_the_last_digit(world: Arc<World>) {
+    let ledger = "{durability: process, flush: {rows: 20, interval: 50ms}, compaction: {interval: 50ms, target: 64KiB}}";
+    let config = Config::standard().replacing("{durability: process, flush: {rows: 200, interval: 1s}}", ledger);
+    let gateway = world.own_gateway(&config).await;
+    let traffic = Traffic::start(&gateway, 4, "compacted");
+    traffic.reach(250).await;
+    let compacted = "SELECT version FROM versions WHERE operation = 'OPTIMIZE' LIMIT 1";
+    eventually("files are compacted", Duration::from_secs(20), async || gateway.sql(compacted).await.pop()).await;
+    traffic.stop().await;
+    every_engine_agrees(&world, gateway).await;
+}
+
+/// Stops the gateway, and holds what every engine reads of its table against what it reads itself.
+async fn every_engine_agrees(world: &World, mut gateway: Gateway) {
     // A row whose cost is unknown, which must stay so.
     let target = crate::harness::call::Target::new(format!("{}/openai", gateway.url()), crate::harness::world::KEY);
     let call = crate::harness::call::Call::new(crate::harness::call::Api::Chat).model(crate::harness::prices::UNPRICED_MODEL);
     crate::harness::raw::send(crate::harness::raw::request(&reqwest::Client::new(), &call, &target)).await;
     assert!(gateway.terminate().await.success());
     let ours = whole(&gateway).await;
-    let theirs = read(&world, &["table", gateway.data().join("usage").to_str().unwrap()]).await;
+    let theirs = read(world, &["table", gateway.data().join("usage").to_str().unwrap()]).await;
     for engine in ["deltalake", "pyarrow", "duckdb", "polars", "polars_files"] {
         assert_eq!(theirs["engines"][engine], ours, "{engine}");
     }

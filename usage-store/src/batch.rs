@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, AsArray, BooleanBuilder, Date32Builder, Decimal128Builder, Int64Builder, ListArray, MapBuilder, MapFieldNames,
-    RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    NullBufferBuilder, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use arrow::error::ArrowError;
 use tollgate_record::column::{Column, Kind, USAGE, Value};
@@ -20,35 +20,51 @@ use crate::schema::{DECIMAL, charge_fields, decision_fields, element, usage_sche
 /// # Errors
 /// [`ArrowError`] if the columns do not fit the schema, which would be a defect.
 pub fn usage_batch<R: Borrow<Record>>(records: &[R]) -> Result<RecordBatch, ArrowError> {
+    let mut texts = Texts::default();
     let columns = USAGE
         .iter()
-        .map(|column| array(column, records))
+        .map(|column| array(column, records, &mut texts))
         .collect::<Result<Vec<_>, _>>()?;
     RecordBatch::try_new(usage_schema(), columns)
 }
 
-fn array<R: Borrow<Record>>(column: &Column, records: &[R]) -> Result<ArrayRef, ArrowError> {
+/// A text column on its way: the same room for one column after the other, so that the array takes no more than it needs for as long
+/// as the rows are hot.
+#[derive(Default)]
+struct Texts {
+    bytes: Vec<u8>,
+    ends: Vec<i32>,
+}
+
+impl Texts {
+    fn array<'a>(&mut self, rows: usize, values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
+        self.bytes.clear();
+        self.ends.clear();
+        self.ends.push(0);
+        let mut nulls = NullBufferBuilder::new(rows);
+        let mut buffer = uuid::Uuid::encode_buffer();
+        for value in values {
+            let text = match value {
+                Value::Text(text) => Some(text),
+                Value::Uuid(id) => Some(&*id.hyphenated().encode_lower(&mut buffer)),
+                _ => None,
+            };
+            self.bytes.extend_from_slice(text.unwrap_or_default().as_bytes());
+            nulls.append(text.is_some());
+            let end = i32::try_from(self.bytes.len()).map_err(|_| ArrowError::OffsetOverflowError(self.bytes.len()))?;
+            self.ends.push(end);
+        }
+        let ends = OffsetBuffer::new(ScalarBuffer::from(self.ends.clone()));
+        let bytes = Buffer::from(self.bytes.as_slice());
+        Ok(Arc::new(StringArray::try_new(ends, bytes, nulls.finish())?))
+    }
+}
+
+fn array<R: Borrow<Record>>(column: &Column, records: &[R], texts: &mut Texts) -> Result<ArrayRef, ArrowError> {
     let values = records.iter().map(|record| (column.value)(record.borrow()));
     let rows = records.len();
     Ok(match column.kind {
-        Kind::Text => {
-            // Measured first: most columns are short or null, and room for more would stay unused for as long as the rows are hot.
-            let bytes = values.clone().map(|value| match value {
-                Value::Text(text) => text.len(),
-                Value::Uuid(_) => uuid::fmt::Hyphenated::LENGTH,
-                _ => 0,
-            });
-            let mut builder = StringBuilder::with_capacity(rows, bytes.sum());
-            let mut buffer = uuid::Uuid::encode_buffer();
-            for value in values {
-                match value {
-                    Value::Text(text) => builder.append_value(text),
-                    Value::Uuid(id) => builder.append_value(id.hyphenated().encode_lower(&mut buffer)),
-                    _ => builder.append_null(),
-                }
-            }
-            Arc::new(builder.finish())
-        }
+        Kind::Text => texts.array(rows, values)?,
         Kind::Int => {
             let mut builder = Int64Builder::with_capacity(rows);
             values.for_each(|value| builder.append_option(if let Value::Int(count) = value { Some(count) } else { None }));

@@ -10,9 +10,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::{concat, take};
-use arrow::datatypes::{Date32Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::interleave;
+use arrow::datatypes::{Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
@@ -209,7 +209,8 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowE
 
 /// Encodes rows of some batches, given by their places, as one file.
 ///
-/// Column after column is gathered and encoded, so beside the batches only one column and the encoded bytes are held.
+/// Column after column is gathered and encoded, a page's rows at a time: what is gathered stays in the processor's cache until it is
+/// encoded, and takes memory that was used before. So beside the batches only a page and the encoded bytes are held.
 ///
 /// # Errors
 /// [`ParquetError`] if a column does not fit `schema`, which would be a defect.
@@ -223,36 +224,20 @@ pub fn encode(
     let mut bytes = Vec::new();
     let mut file = SerializedFileWriter::new(&mut bytes, parquet_schema.root_schema_ptr(), properties)?;
     let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(schema));
-    let groups: Vec<UInt32Array> = places
-        .chunks(ROW_GROUP_ROWS)
-        .map(|places| UInt32Array::from(places.to_vec()))
-        .collect();
-    let mut writers = (0..groups.len())
-        .map(|group| factory.create_column_writers(group).map(Vec::into_iter))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut chunks: Vec<Vec<ArrowColumnChunk>> = groups.iter().map(|_| Vec::new()).collect();
-    for field in schema.fields() {
-        let parts = batches
-            .iter()
-            .map(|batch| column(batch, field.name()).map(AsRef::as_ref))
-            .collect::<Result<Vec<&dyn Array>, _>>()?;
-        let missing = parts.iter().all(|part| part.null_count() == part.len());
-        let all = if missing { None } else { Some(concat(&parts)?) };
-        for ((group, writers), chunks) in groups.iter().zip(&mut writers).zip(&mut chunks) {
-            let array = match &all {
-                Some(all) => take(all, group, None)?,
-                None => new_null_array(field.data_type(), group.len()),
-            };
-            for leaf in compute_leaves(field, &array)? {
-                let mut writer: ArrowColumnWriter = writers
-                    .next()
-                    .ok_or_else(|| ParquetError::General("a column has more leaves than the schema says".into()))?;
-                writer.write(&leaf)?;
-                chunks.push(writer.close()?);
-            }
+    let rows = located(batches, places)?;
+    for (number, group) in rows.chunks(ROW_GROUP_ROWS).enumerate() {
+        let mut writers = factory.create_column_writers(number)?.into_iter();
+        let mut chunks = Vec::with_capacity(writers.len());
+        for field in schema.fields() {
+            let parts = batches.iter().map(|batch| column(batch, field.name()).map(AsRef::as_ref));
+            write_column(
+                field,
+                &parts.collect::<Result<Vec<_>, _>>()?,
+                group,
+                &mut writers,
+                &mut chunks,
+            )?;
         }
-    }
-    for chunks in chunks {
         let mut group = file.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
@@ -264,4 +249,48 @@ pub fn encode(
         bytes: bytes.into(),
         metadata,
     })
+}
+
+/// Where each row stands: in which batch, and in which of its rows.
+fn located(batches: &[RecordBatch], places: &[u32]) -> Result<Vec<(usize, usize)>, ParquetError> {
+    let all: Vec<_> = batches
+        .iter()
+        .enumerate()
+        .flat_map(|(number, batch)| (0..batch.num_rows()).map(move |row| (number, row)))
+        .collect();
+    let row = |place: &u32| all.get(*place as usize).copied();
+    let rows: Option<Vec<_>> = places.iter().map(row).collect();
+    rows.ok_or_else(|| ParquetError::General("a row has a place that there is not".into()))
+}
+
+/// Gathers and encodes one column of a row group: as many chunks as it has leaves.
+fn write_column(
+    field: &Field,
+    parts: &[&dyn Array],
+    rows: &[(usize, usize)],
+    writers: &mut impl Iterator<Item = ArrowColumnWriter>,
+    chunks: &mut Vec<ArrowColumnChunk>,
+) -> Result<(), ParquetError> {
+    let missing = parts.iter().all(|part| part.null_count() == part.len());
+    let mut own: Vec<ArrowColumnWriter> = Vec::new();
+    for rows in rows.chunks(PAGE_ROWS) {
+        let array = match missing {
+            true => new_null_array(field.data_type(), rows.len()),
+            false => interleave(parts, rows)?,
+        };
+        let leaves = compute_leaves(field, &array)?;
+        if own.is_empty() {
+            own.extend(writers.take(leaves.len()));
+        }
+        if own.len() != leaves.len() {
+            return Err(ParquetError::General("a column has more leaves than the schema says".into()));
+        }
+        for (writer, leaf) in own.iter_mut().zip(&leaves) {
+            writer.write(leaf)?;
+        }
+    }
+    for writer in own {
+        chunks.push(writer.close()?);
+    }
+    Ok(())
 }
