@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tollgate_record::Name;
 
-use crate::endpoint::Shape;
+use crate::shape::Shape;
 use crate::{BadRequest, Endpoint, ErrorBody, Request, Template};
 
 /// What to do with the upstream when the client leaves in the middle of an answer.
@@ -31,6 +31,8 @@ pub struct Codec {
 enum Dialect {
     OpenAi,
     Anthropic,
+    Gemini,
+    Bedrock,
     Template(Template),
 }
 
@@ -47,13 +49,21 @@ impl Codec {
         Self::built_in(Dialect::Anthropic, "anthropic")
     }
 
-    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
-    /// lists OpenAI and Anthropic among those that stop generating and billing.
+    /// Google's: the Gemini API and Vertex AI, where other vendors' models answer in their own words.
+    pub fn gemini() -> Self {
+        Self::built_in(Dialect::Gemini, "gemini")
+    }
+
+    /// AWS Bedrock's.
+    pub fn bedrock() -> Self {
+        Self::built_in(Dialect::Bedrock, "awsbedrock")
+    }
+
     fn built_in(dialect: Dialect, name: &str) -> Self {
         Self {
+            abort_rule: dialect.abort_rule(),
             dialect: Arc::new(dialect),
             name: Name::new(name).expect("a constant that is a name"),
-            abort_rule: AbortRule::Cancel,
         }
     }
 
@@ -84,8 +94,8 @@ impl Codec {
     /// What a path below the provider's context is for, such as `/v1/chat/completions`.
     pub fn endpoint(&self, method: &Method, path: &str) -> Endpoint {
         match &*self.dialect {
-            Dialect::OpenAi | Dialect::Anthropic => Endpoint::known(method, path),
             Dialect::Template(template) => Endpoint::described(method, path, template.places(path)),
+            _ => Endpoint::known(method, path),
         }
     }
 
@@ -100,12 +110,19 @@ impl Codec {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Request, BadRequest> {
-        match &endpoint.shape {
-            Shape::Chat | Shape::Completion => Request::read(body, true),
-            Shape::Template(places) => Ok(Request::described(places, path_and_query, headers, body)),
-            _ if endpoint.needs_json => Request::read(body, false),
-            _ => Ok(Request::guess(body)),
+        let mut request = match &endpoint.shape {
+            Shape::Template(places) => return Ok(Request::described(places, path_and_query, headers, body)),
+            Shape::Chat | Shape::Completion if endpoint.needs_json => Request::read(body, true)?,
+            _ if endpoint.needs_json => Request::read(body, false)?,
+            // The path has said it all.
+            _ if endpoint.model.is_some() => Request::default(),
+            _ => Request::guess(body),
+        };
+        request.stream |= endpoint.streams;
+        if endpoint.model.is_some() {
+            request.model.clone_from(&endpoint.model);
         }
+        Ok(request)
     }
 
     /// An error in the provider's own JSON shape.
@@ -113,6 +130,19 @@ impl Codec {
         match &*self.dialect {
             Dialect::OpenAi | Dialect::Template(_) => error.openai(),
             Dialect::Anthropic => error.anthropic(),
+            Dialect::Gemini => error.google(),
+            Dialect::Bedrock => error.aws(),
+        }
+    }
+
+    /// A header that an error in the provider's shape has beside its body.
+    pub fn error_header(&self, error: &ErrorBody<'_>) -> Option<(HeaderName, HeaderValue)> {
+        match &*self.dialect {
+            Dialect::Bedrock => Some((
+                HeaderName::from_static("x-amzn-errortype"),
+                HeaderValue::from_static(error.aws_type()),
+            )),
+            _ => None,
         }
     }
 
@@ -134,9 +164,25 @@ impl Codec {
         let header = match &*self.dialect {
             Dialect::OpenAi => "x-ratelimit-remaining-tokens",
             Dialect::Anthropic => "anthropic-ratelimit-tokens-remaining",
-            Dialect::Template(_) => return None,
+            Dialect::Gemini | Dialect::Bedrock | Dialect::Template(_) => return None,
         };
         headers.get(header)?.to_str().ok()?.trim().parse().ok()
+    }
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// - Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
+    ///   lists OpenAI and Anthropic among those that stop generating and billing.
+    /// - The same page lists Google among those that do not, and Gemini's SDK has no way to cancel but closing (rig PR 1918).
+    /// - Bedrock too: AWS bills more than was read after a disconnect (litellm PR 36008).
+    fn abort_rule(&self) -> AbortRule {
+        match self {
+            Self::OpenAi | Self::Anthropic => AbortRule::Cancel,
+            Self::Gemini | Self::Bedrock => AbortRule::Drain,
+            Self::Template(template) => template.abort_rule(),
+        }
     }
 }
 
@@ -160,6 +206,22 @@ mod tests {
             read(Codec::openai()),
             json!({"error": {"message": "no such key", "type": "authentication_error", "param": null, "code": "unknown_key", "call_id": "c-1"}})
         );
+        assert_eq!(
+            read(Codec::gemini()),
+            json!({"error": {"code": 401, "message": "no such key", "status": "UNAUTHENTICATED", "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "UNKNOWN_KEY", "domain": "tollgate", "metadata": {"call_id": "c-1"}}
+            ]}})
+        );
+        assert_eq!(
+            read(Codec::bedrock()),
+            json!({"__type": "UnrecognizedClientException", "message": "no such key", "reason": "unknown_key", "call_id": "c-1"})
+        );
+        let (header, value) = Codec::bedrock().error_header(&error).unwrap();
+        assert_eq!(
+            (header.as_str(), value.to_str().unwrap()),
+            ("x-amzn-errortype", "UnrecognizedClientException")
+        );
+        assert!(Codec::openai().error_header(&error).is_none());
         assert_eq!(
             read(Codec::anthropic()),
             json!({"type": "error", "error": {"type": "authentication_error", "message": "no such key", "code": "unknown_key"}, "request_id": "c-1"})

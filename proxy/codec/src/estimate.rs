@@ -14,7 +14,7 @@ use serde_json::Value;
 use tiktoken_rs::CoreBPE;
 use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
 
-use crate::endpoint::Shape;
+use crate::shape::Shape;
 
 /// Most text that is counted token by token, in bytes: about a tenth of a second.
 const COUNTED_BYTES_MAX: usize = 1 << 20;
@@ -39,7 +39,7 @@ const IMAGE_TOKENS_LOW: u64 = 85;
 const IMAGE_TOKENS_CLAUDE: u64 = 1600;
 
 /// Parts of a request that a model reads.
-const READ_KEYS: [&str; 13] = [
+const READ_KEYS: [&str; 17] = [
     "messages",
     "system",
     "instructions",
@@ -47,7 +47,11 @@ const READ_KEYS: [&str; 13] = [
     "prompt",
     "suffix",
     "contents",
+    "content",
+    "requests",
     "systemInstruction",
+    "system_instruction",
+    "inputText",
     "tools",
     "functions",
     "response_format",
@@ -56,8 +60,12 @@ const READ_KEYS: [&str; 13] = [
 ];
 
 /// Members that are no text for the model.
-const SILENT_KEYS: [&str; 9] = [
+const SILENT_KEYS: [&str; 13] = [
     "type",
+    "model",
+    "taskType",
+    "mimeType",
+    "thoughtSignature",
     "role",
     "id",
     "cache_control",
@@ -69,7 +77,7 @@ const SILENT_KEYS: [&str; 9] = [
 ];
 
 /// Members of an answer that hold what was generated.
-const GENERATED_KEYS: [&str; 11] = [
+const GENERATED_KEYS: [&str; 14] = [
     "content",
     "text",
     "reasoning_content",
@@ -81,6 +89,9 @@ const GENERATED_KEYS: [&str; 11] = [
     "delta",
     "transcript",
     "name",
+    "input",
+    "generation",
+    "outputText",
 ];
 
 /// Counts one text after another.
@@ -135,6 +146,8 @@ pub(crate) fn output(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
         Shape::Chat | Shape::Completion => answer.get("choices"),
         Shape::Response => answer.get("output"),
         Shape::Message => answer.get("content"),
+        Shape::Content => answer.get("candidates"),
+        Shape::Converse => answer.get("output"),
         _ => Some(&answer),
     };
     counter.generated(generated.unwrap_or(&Value::Null));
@@ -160,6 +173,8 @@ pub(crate) fn streamed(model: Option<&str>, shape: &Shape, start: &[u8], total_b
             Shape::Message => event
                 .get("delta")
                 .filter(|delta| delta.get("type").and_then(Value::as_str) != Some("signature_delta")),
+            Shape::Content => event.get("candidates"),
+            Shape::Converse => event.get("delta"),
             _ => Some(&event),
         };
         match generated {
@@ -298,8 +313,8 @@ impl Counter {
                 for (key, value) in members {
                     match value {
                         Value::String(text) if GENERATED_KEYS.contains(&key.as_str()) => self.add(text),
-                        // The arguments of Anthropic's tool calls.
-                        Value::Object(_) if key == "input" => self.add(&value.to_string()),
+                        // The arguments of tool calls: Anthropic's, Gemini's.
+                        Value::Object(_) if key == "input" || key == "args" => self.add(&value.to_string()),
                         Value::Array(_) | Value::Object(_) => self.generated(value),
                         _ => {}
                     }

@@ -42,6 +42,12 @@ pub(crate) fn name(raw: Option<&RawValue>) -> Option<Name> {
     Name::new(&text(raw?)?).ok()
 }
 
+/// The count, if the value is a number; fractions are rounded up, as in [`Leaf::Count`].
+pub(crate) fn count(raw: &RawValue) -> Option<u64> {
+    let number: f64 = serde_json::from_str(raw.get()).ok()?;
+    raw.get().parse().ok().or(Some(number.abs().ceil() as u64))
+}
+
 /// Whether the value is an object.
 pub(crate) fn is_object(raw: &RawValue) -> bool {
     raw.get().starts_with('{')

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod anthropic;
+mod bedrock;
 mod broken;
+mod gemini;
 mod openai;
 mod splits;
 
@@ -91,6 +93,13 @@ impl Call {
 
     pub(super) fn answer(&self, body: &str) -> Metered {
         let seen = self.frames([body.as_bytes()], End::Complete);
+        assert_eq!(seen.sent, body);
+        seen.metered
+    }
+
+    /// Answers with a body that is no text.
+    pub(super) fn answer_bytes(&self, body: &[u8]) -> Metered {
+        let seen = self.frames([body], End::Complete);
         assert_eq!(seen.sent, body);
         seen.metered
     }
