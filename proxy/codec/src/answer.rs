@@ -7,7 +7,7 @@ use crate::anthropic::Counts;
 use crate::shape::Shape;
 use crate::sse::Listener;
 use crate::template::{Places, Sources};
-use crate::{anthropic, bedrock, frames, gemini, json, openai, peek};
+use crate::{anthropic, bedrock, cohere, frames, gemini, json, mistral, openai, peek};
 
 /// Facts of one answer.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ pub(crate) struct Answer {
     pub(crate) anthropic: Counts,
     /// Gemini's counts as they were told.
     pub(crate) gemini: gemini::Told,
+    /// Calls of OpenAI's own tools.
+    pub(crate) tools: openai::Tools,
+    /// The request asks for annotations of the pages that are read.
+    pub(crate) annotates: bool,
     /// What a chunk of Bedrock's had coded in it.
     pub(crate) decoded: Vec<u8>,
     /// Model that was asked for.
@@ -66,6 +70,8 @@ impl Answer {
             first_looks: 0,
             anthropic: Counts::default(),
             gemini: gemini::Told::default(),
+            tools: openai::Tools::default(),
+            annotates: false,
             decoded: Vec::new(),
             request_model: None,
             total: None,
@@ -84,6 +90,10 @@ impl Answer {
                 let model = self.request_model.clone();
                 gemini::predictions(self, document, model.as_ref().map(Name::as_str))
             }
+            Shape::Images => openai::media::images(self, document),
+            Shape::Transcription => openai::media::transcription(self, document),
+            Shape::Pages => mistral::pages(self, document, self.annotates),
+            Shape::Units { .. } => cohere::answer(self, document),
             Shape::Converse => bedrock::conversation(self, document),
             Shape::Invocation { .. } => bedrock::invocation(self, document),
             Shape::Template(places) => {
@@ -91,7 +101,7 @@ impl Answer {
                 self.find_error(document);
                 serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
             }
-            _ => {
+            Shape::Speech | Shape::Silent => {
                 self.find_error(document);
                 true
             }
@@ -115,7 +125,7 @@ impl Answer {
         }
         let Some(usage) = peek::USAGE.last_value(end) else { return };
         match self.shape {
-            Shape::Chat | Shape::Completion | Shape::Embeddings | Shape::Response => {
+            Shape::Chat | Shape::Completion | Shape::Embeddings | Shape::Response | Shape::Images | Shape::Transcription => {
                 openai::take_usage(self, usage);
             }
             Shape::Message => {
@@ -265,6 +275,8 @@ impl Listener for Answer {
             Shape::Response => openai::event(self, data),
             Shape::Message => anthropic::event(self, data),
             Shape::Content => gemini::chunk(self, data),
+            Shape::Images | Shape::Speech | Shape::Transcription => openai::media::event(self, data),
+            Shape::Units { .. } => cohere::event(self, data),
             Shape::Template(places) => {
                 if data.trim_ascii() == b"[DONE]" {
                     self.terminal = true;

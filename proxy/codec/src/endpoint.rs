@@ -29,6 +29,8 @@ pub struct Endpoint {
     pub(crate) model: Option<Name>,
     /// Whether the path asks for a stream.
     pub(crate) streams: bool,
+    /// Whether the request's body says more than the path does.
+    pub(crate) reads_body: bool,
 }
 
 /// Most segments of a path that are kept in an operation's name.
@@ -60,6 +62,7 @@ impl Endpoint {
             may_cost: method == Method::POST && !is_free(path),
             model: target.model.and_then(|model| Name::new(&model).ok()),
             streams: target.streams,
+            reads_body: target.reads_body,
             shape: target.shape,
         }
     }
@@ -80,6 +83,7 @@ impl Endpoint {
             shape: Shape::Template(Arc::new(places)),
             model: None,
             streams: false,
+            reads_body: true,
         }
     }
 
@@ -113,12 +117,17 @@ fn is_free(path: &str) -> bool {
 /// The operation that OpenTelemetry's GenAI conventions have for a shape; `None` where they have none.
 fn operation(shape: &Shape, path: &str) -> Option<Name> {
     match shape {
-        Shape::Chat | Shape::Response | Shape::Message | Shape::Converse => Some(CHAT.clone()),
+        Shape::Chat | Shape::Response | Shape::Message | Shape::Converse | Shape::Units { output: true } => Some(CHAT.clone()),
         Shape::Completion => Some(TEXT_COMPLETION.clone()),
         Shape::Embeddings | Shape::ContentEmbeddings => Some(EMBEDDINGS.clone()),
         Shape::Content => Some(GENERATE_CONTENT.clone()),
         Shape::Invocation { output } => Some(if *output { CHAT.clone() } else { EMBEDDINGS.clone() }),
-        Shape::Prediction | Shape::Images | Shape::Speech | Shape::Transcription | Shape::Pages | Shape::Units => None,
+        Shape::Prediction
+        | Shape::Images
+        | Shape::Speech
+        | Shape::Transcription
+        | Shape::Pages
+        | Shape::Units { output: false } => None,
         // A template's provider may have put the words of another behind a path of its own.
         Shape::Template(_) | Shape::Silent => match path.rsplit(['/', ':']).next().unwrap_or_default() {
             "converse" | "converse-stream" => Some(CHAT.clone()),

@@ -116,15 +116,26 @@ impl BadRequest {
 impl ErrorBody<'_> {
     /// OpenAI's shape, as its SDKs parse it: `{"error": {"message", "type", "param", "code"}}`; `call_id` is ours.
     pub(crate) fn openai(&self) -> Bytes {
-        let kind = match self.status.as_u16() {
+        let kind = self.openai_type();
+        let error = json!({"message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
+        Bytes::from(json!({ "error": error }).to_string())
+    }
+
+    /// Mistral's shape: OpenAI's members without the object around them.
+    pub(crate) fn mistral(&self) -> Bytes {
+        let kind = self.openai_type();
+        let error = json!({"object": "error", "message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
+        Bytes::from(error.to_string())
+    }
+
+    fn openai_type(&self) -> &'static str {
+        match self.status.as_u16() {
             401 => "authentication_error",
             403 => "permission_error",
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",
-        };
-        let error = json!({"message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
-        Bytes::from(json!({ "error": error }).to_string())
+        }
     }
 
     /// Anthropic's shape, with the types of its documentation's page "Errors"; `code` is ours.

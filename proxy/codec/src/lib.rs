@@ -3,7 +3,8 @@
 //! Pure: bytes in, facts out. No sockets, no runtime, no prices. The proxy forwards bytes; this crate reads them beside.
 //!
 //! # Signatures
-//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::gemini()` (Vertex AI too), `Codec::bedrock()`, `Codec::template(Template)`; `name(&self) -> &Name`
+//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::gemini()` (Vertex AI too), `Codec::bedrock()`, `Codec::mistral()`,
+//!   `Codec::azure_openai()`, `Codec::azure_foundry()`, `Codec::template(Template)`; `name(&self) -> &Name`
 //! - `Codec::abort_rule(&self) -> AbortRule` of streams, `Codec::abort_rule_of(&self, &Request) -> AbortRule`
 //! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, .. }`
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
@@ -23,16 +24,19 @@ mod answer;
 mod anthropic;
 mod bedrock;
 mod codec;
+mod cohere;
 mod collect;
 mod decode;
 mod elements;
 mod endpoint;
 mod error;
 mod estimate;
+mod form;
 mod frames;
 mod gemini;
 mod json;
 mod meter;
+mod mistral;
 mod openai;
 mod path;
 mod peek;

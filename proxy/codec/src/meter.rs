@@ -100,6 +100,12 @@ impl Meter {
         let unmeasured = !estimates && status.is_success() && (endpoint.may_cost || endpoint.bears_usage);
         let mut answer = Answer::new(shape, removes_usage);
         answer.request_model.clone_from(&request.model);
+        answer.annotates = request.annotates;
+        if let Some(characters) = request.characters.filter(|_| status.is_success()) {
+            // Counted here: nobody reports them.
+            answer.usage.characters = Some(characters);
+            answer.usage.source = UsageSource::Estimated;
+        }
         answer.head(headers);
         if let Shape::Template(places) = &endpoint.shape {
             answer.described_head(places, headers);
@@ -173,7 +179,7 @@ impl Meter {
         let mut usage = self.usage_so_far().clone();
         if self.estimates {
             self.estimate(&mut usage, complete);
-        } else if self.unmeasured && !usage.is_known() {
+        } else if self.unmeasured && usage.source == UsageSource::None {
             // An answer that may have a price must not look free.
             usage.unknown.push(UnknownUsage {
                 field: UNMEASURED.into(),

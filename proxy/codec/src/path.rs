@@ -134,8 +134,10 @@ fn by_end(path: &str) -> Shape {
         Shape::Transcription
     } else if ends("/ocr") {
         Shape::Pages
-    } else if ends("/v2/chat") || ends("/v2/embed") || ends("/v1/embed") || ends("/rerank") {
-        Shape::Units
+    } else if ends("/v2/chat") {
+        Shape::Units { output: true }
+    } else if ends("/v2/embed") || ends("/v1/embed") || ends("/rerank") {
+        Shape::Units { output: false }
     } else {
         Shape::Silent
     }

@@ -22,7 +22,17 @@ pub(crate) static FINISH_REASON: LazyLock<Key> = LazyLock::new(|| Key::new("\"fi
 pub(crate) static ERROR: LazyLock<Key> = LazyLock::new(|| Key::new("\"error\""));
 pub(crate) static MODEL: LazyLock<Key> = LazyLock::new(|| Key::new("\"model\""));
 pub(crate) static TYPE: LazyLock<Key> = LazyLock::new(|| Key::new("\"type\""));
-pub(crate) static WEB_SEARCH_CALL: LazyLock<Key> = LazyLock::new(|| Key::new("\"web_search_call\""));
+/// Calls of OpenAI's own tools that cost something.
+pub(crate) static TOOL_CALLS: LazyLock<[Key; 4]> = LazyLock::new(|| {
+    [
+        "\"web_search_call\"",
+        "\"file_search_call\"",
+        "\"code_interpreter_call\"",
+        "\"image_generation_call\"",
+    ]
+    .map(Key::new)
+});
+pub(crate) static MESSAGE_END: LazyLock<Key> = LazyLock::new(|| Key::new("\"message-end\""));
 pub(crate) static USAGE_METADATA: LazyLock<Key> = LazyLock::new(|| Key::new("\"usageMetadata\""));
 pub(crate) static MODEL_VERSION: LazyLock<Key> = LazyLock::new(|| Key::new("\"modelVersion\""));
 pub(crate) static FINISH_REASON_CAMEL: LazyLock<Key> = LazyLock::new(|| Key::new("\"finishReason\""));

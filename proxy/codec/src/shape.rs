@@ -39,7 +39,10 @@ pub(crate) enum Shape {
     /// Mistral's documents read page by page.
     Pages,
     /// Cohere's chat, embeddings and rankings, which tell billed units.
-    Units,
+    Units {
+        /// Whether it is a chat.
+        output: bool,
+    },
     /// What a template says.
     Template(Arc<Places>),
     /// No usage in it.
@@ -60,13 +63,14 @@ impl Shape {
             | Self::Content
             | Self::ContentEmbeddings
             | Self::Converse
-            | Self::Invocation { .. } => true,
+            | Self::Invocation { .. }
+            | Self::Units { output: true } => true,
             Self::Images
             | Self::Speech
             | Self::Transcription
             | Self::Prediction
             | Self::Pages
-            | Self::Units
+            | Self::Units { output: false }
             | Self::Template(_)
             | Self::Silent => false,
         }
@@ -82,6 +86,7 @@ impl Shape {
             | Self::Content
             | Self::Converse
             | Self::Invocation { output: true }
+            | Self::Units { output: true }
             | Self::Template(_) => true,
             Self::Embeddings
             | Self::ContentEmbeddings
@@ -91,13 +96,14 @@ impl Shape {
             | Self::Transcription
             | Self::Prediction
             | Self::Pages
-            | Self::Units
+            | Self::Units { output: false }
             | Self::Silent => false,
         }
     }
 
-    /// Whether its streams say where they end; of a template's provider that is not known, and Gemini's streams just end.
+    /// Whether its streams say where they end; of a template's provider that is not known, Gemini's streams just end, and those of images end with
+    /// the last image, however many were asked for.
     pub(crate) fn has_terminal_event(&self) -> bool {
-        !matches!(self, Self::Template(_) | Self::Content)
+        !matches!(self, Self::Template(_) | Self::Content | Self::Images)
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::anthropic::{DELTA, START, STOP};
 use super::openai::{CHUNKS, DONE, USAGE_CHUNK};
 use super::*;
-use super::{bedrock, gemini};
+use super::{bedrock, cohere, gemini, media};
 
 /// Every kind of answer, with its call.
 fn answers() -> Vec<(Call, Vec<u8>)> {
@@ -39,6 +39,9 @@ fn answers() -> Vec<(Call, Vec<u8>)> {
         (Call::new(Codec::openai(), "/v1/chat/completions", "{}"), document.to_owned()),
         (gemini::events(), gemini::sse("\r\n")),
         (gemini::elements(), gemini::array()),
+        (media::transcribed_stream(), media::TRANSCRIPT.to_owned()),
+        (media::images_stream(), media::IMAGES.to_owned()),
+        (cohere::stream(), cohere::EVENTS.to_owned()),
     ];
     let frames = [
         (bedrock::converse_stream(), bedrock::conversation()),
@@ -98,7 +101,7 @@ proptest! {
 
     #[test]
     fn random_frames_meter_and_send_the_same(
-        which in 0..13_usize,
+        which in 0..16_usize,
         coding in prop::sample::select(vec!["identity", "gzip", "deflate", "br", "zstd"]),
         sizes in prop::collection::vec(1..200_usize, 1..40),
     ) {
@@ -117,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_meter_fail(body in prop::collection::vec(any::<u8>(), 0..400), which in 0..13_usize, size in 1..50_usize) {
+    fn no_bytes_make_a_meter_fail(body in prop::collection::vec(any::<u8>(), 0..400), which in 0..16_usize, size in 1..50_usize) {
         let (call, _) = answers().swap_remove(which);
         call.frames(body.chunks(size), End::Cut);
         let text = format!("data: {{\"type\":{}\n\n", String::from_utf8_lossy(&body));
