@@ -5,8 +5,8 @@
 //! - Claude's vocabulary is not public. Its counts are taken as [`CLAUDE_FACTOR`] of o200k_base: an approximation, since Anthropic's tokenizers
 //!   cut text into more and smaller pieces.
 //! - A message costs 3 tokens besides its text, and a request 3 more (OpenAI cookbook, "How to count tokens with tiktoken").
-//! - An image counts 765 tokens, with `detail: low` 85 (OpenAI, 1024 x 1024 pixels in tiles of 170 on a base of 85), and 1600 at Anthropic
-//!   (documentation, "Vision": the largest image that is not scaled down). Base64 of documents and sound counts a token for 16 characters.
+//! - An image counts 765 tokens, with `detail: low` 85 (OpenAI, 1024 x 1024 pixels in tiles of 170 on a base of 85), 258 at Google (documentation,
+//!   "Understand and count tokens": a tile), and 1600 at Anthropic (documentation, "Vision": the largest image that is not scaled down). Base64 of documents and sound counts a token for 16 characters.
 //! - Beyond [`COUNTED_BYTES_MAX`] of text, and where a stream's kept beginning ends, counts are extrapolated by bytes.
 //! - Reasoning that a provider does not send is not seen, and not counted.
 
@@ -37,9 +37,10 @@ const MESSAGE_TOKENS: u64 = 3;
 const IMAGE_TOKENS: u64 = 765;
 const IMAGE_TOKENS_LOW: u64 = 85;
 const IMAGE_TOKENS_CLAUDE: u64 = 1600;
+const IMAGE_TOKENS_GEMINI: u64 = 258;
 
 /// Parts of a request that a model reads.
-const READ_KEYS: [&str; 17] = [
+const READ_KEYS: [&str; 18] = [
     "messages",
     "system",
     "instructions",
@@ -53,6 +54,7 @@ const READ_KEYS: [&str; 17] = [
     "system_instruction",
     "inputText",
     "tools",
+    "toolConfig",
     "functions",
     "response_format",
     "text",
@@ -124,7 +126,9 @@ pub(crate) fn input(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
                 counter.others += MESSAGE_TOKENS * (items.len() as u64 + 1);
                 counter.read(value);
             }
-            Value::Array(_) | Value::Object(_) if matches!(key.as_str(), "tools" | "functions" | "response_format") => {
+            Value::Array(_) | Value::Object(_)
+                if matches!(key.as_str(), "tools" | "toolConfig" | "functions" | "response_format") =>
+            {
                 counter.add(&value.to_string());
             }
             _ => counter.read(value),
@@ -265,12 +269,30 @@ impl Counter {
                     _ => {}
                 }
                 for (key, value) in members {
-                    if !SILENT_KEYS.contains(&key.as_str()) {
-                        self.read(value);
+                    match (key.as_str(), value) {
+                        (key, _) if SILENT_KEYS.contains(&key) => {}
+                        ("inlineData" | "inline_data", Value::Object(_)) => self.inline(value),
+                        // Bedrock names the kind by the member.
+                        ("image", Value::Object(_)) => self.others += self.image(value),
+                        ("document" | "video" | "audio", Value::Object(_)) => self.media(value),
+                        _ => self.read(value),
                     }
                 }
             }
             Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// Adds what a part of Gemini's contents has in it as base64.
+    fn inline(&mut self, part: &Value) {
+        let kind = part.get("mimeType").or_else(|| part.get("mime_type"));
+        match kind.and_then(Value::as_str) {
+            Some(kind) if kind.starts_with("image/") => self.others += IMAGE_TOKENS_GEMINI,
+            _ => {
+                if let Some(bytes) = part.get("data") {
+                    self.media(bytes);
+                }
+            }
         }
     }
 
@@ -389,6 +411,28 @@ mod tests {
         assert_eq!(
             input(None, &Shape::Message, claude.as_bytes()),
             3 + 3 + IMAGE_TOKENS_CLAUDE + 100
+        );
+    }
+
+    #[test]
+    fn base64_in_the_words_of_google_and_aws_is_no_text() {
+        let bytes = "QUJD".repeat(400);
+        let gemini = format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"hello world"}},{{"inlineData":{{"mimeType":"image/png","data":"{bytes}"}}}},
+            {{"inline_data":{{"mime_type":"audio/wav","data":"{bytes}"}}}}]}}]}}"#
+        );
+        // 1600 characters of base64 are 100 tokens; a message and a request have 3 each.
+        assert_eq!(
+            input(Some("gemini-3-pro"), &Shape::Content, gemini.as_bytes()),
+            2 + 3 + 3 + IMAGE_TOKENS_GEMINI + 100
+        );
+        let bedrock = format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"text":"hello world"}},{{"image":{{"format":"png","source":{{"bytes":"{bytes}"}}}}}},
+            {{"document":{{"source":{{"bytes":"{bytes}"}}}}}}]}}]}}"#
+        );
+        assert_eq!(
+            input(Some("amazon.nova-pro-v1:0"), &Shape::Converse, bedrock.as_bytes()),
+            2 + 3 + 3 + IMAGE_TOKENS + 100
         );
     }
 
