@@ -157,6 +157,13 @@ impl Answer {
         }
     }
 
+    /// Reads what was put off until nothing more comes.
+    pub(crate) fn read_pending(&mut self) {
+        if matches!(self.shape, Shape::Content) {
+            gemini::read_pending(self);
+        }
+    }
+
     /// Reads an object of a stream that is a JSON array.
     pub(crate) fn element(&mut self, element: &[u8]) {
         gemini::chunk(self, element);

@@ -5,7 +5,7 @@
 //!   candidates alone, thoughts are inside the candidates (litellm 1.106.2, `vertex_and_google_ai_studio_gemini.py`).
 //! - The details by modality have cached tokens in them, so that an uncached modality is what is left of it (litellm, the same file). Documents are
 //!   billed as text by litellm and as images by genai-prices 0.2.3; Gemini's models have one price for both, and here they are plain input.
-//! - A stream repeats running totals: the last object with counts replaces the others. Vertex AI sends some with `trafficType` only
+//! - A stream repeats running totals: the last object with counts replaces the others, of which only the sums are read. Vertex AI sends some with `trafficType` only
 //!   (google-gemini/gemini-cli#4380), which replace nothing.
 //! - Google Search is billed by the query from Gemini 3 on and by the grounded answer before; `groundingMetadata.webSearchQueries` tells both
 //!   (genai-prices, litellm). Results of searches and maps are no billed input, results of other tools are (litellm, `_response_has_search_grounding`).
@@ -31,6 +31,20 @@ pub(crate) struct Told {
     maps: bool,
     /// Pages were read that the prompt named: their tokens are billed.
     reads_urls: bool,
+    /// The last usage object, while only its sums have been read: each chunk has one, and only the last counts.
+    pending: Vec<u8>,
+}
+
+/// The sums of a usage object.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Sums {
+    prompt_token_count: Option<u64>,
+    cached_content_token_count: Option<u64>,
+    candidates_token_count: Option<u64>,
+    thoughts_token_count: Option<u64>,
+    tool_use_prompt_token_count: Option<u64>,
+    total_token_count: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -155,7 +169,7 @@ pub(crate) fn chunk(answer: &mut Answer, data: &[u8]) {
     if tells_more {
         take(answer, data);
     } else if let Some(usage) = peek::USAGE_METADATA.last_value_of_top(data) {
-        take_usage(answer, usage);
+        note_usage(answer, usage);
     } else if peek::USAGE_METADATA.is_in(data) {
         take(answer, data);
     }
@@ -205,6 +219,37 @@ fn take(answer: &mut Answer, data: &[u8]) -> bool {
     true
 }
 
+/// Takes the sums of a usage object that is likely to be followed by a later one, and keeps it for the case that it is not.
+fn note_usage(answer: &mut Answer, raw: &RawValue) {
+    let sums = match serde_json::from_str::<Sums>(raw.get()) {
+        Ok(sums) if sums.prompt_token_count.is_some() => sums,
+        _ => {
+            take_usage(answer, raw);
+            return;
+        }
+    };
+    let told = &mut answer.gemini;
+    told.pending.clear();
+    told.pending.extend_from_slice(raw.get().as_bytes());
+    let counts = &mut told.counts;
+    counts.prompt = sums.prompt_token_count;
+    counts.cached = sums.cached_content_token_count;
+    counts.candidates = sums.candidates_token_count;
+    counts.thoughts = sums.thoughts_token_count;
+    counts.tool_use = sums.tool_use_prompt_token_count;
+    counts.total = sums.total_token_count;
+    answer.compose_gemini();
+    answer.output_is_final = answer.usage.output.is_some();
+}
+
+/// Reads the rest of a usage object that no later one has replaced.
+pub(crate) fn read_pending(answer: &mut Answer) {
+    let pending = std::mem::take(&mut answer.gemini.pending);
+    if let Ok(usage) = serde_json::from_slice::<&RawValue>(&pending) {
+        take_usage(answer, usage);
+    }
+}
+
 /// Takes a usage object in place of earlier ones, if it has counts.
 pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
     if !json::is_object(raw) {
@@ -237,6 +282,7 @@ pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
         counts.of_candidates = of("candidatesTokensDetails").or(of("responseTokensDetails"));
     }
     told.counts = counts;
+    told.pending.clear();
     answer.compose_gemini();
     answer.output_is_final = answer.usage.output.is_some();
     true
@@ -351,6 +397,7 @@ impl Answer {
             queries,
             maps,
             reads_urls,
+            ..
         } = &self.gemini;
         let of = |count: Option<u64>| count.unwrap_or_default();
         let sum = |one: Option<u64>, other: Option<u64>| match (one, other) {

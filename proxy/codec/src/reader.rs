@@ -127,6 +127,7 @@ impl Reader {
         if std::mem::replace(&mut self.read, true) {
             return;
         }
+        self.answer.read_pending();
         match &mut self.mode {
             Mode::Opaque | Mode::Elements(_) | Mode::Frames(_) => {}
             Mode::Events(splitter) => splitter.read_rest(&mut self.answer),

@@ -143,6 +143,28 @@ fn what_a_model_generates_is_never_taken_for_usage() {
 }
 
 #[test]
+fn what_is_known_so_far_has_the_sums_and_the_end_has_all_of_the_last_object() {
+    let usage = r#"{"promptTokenCount":100,"candidatesTokenCount":7,"totalTokenCount":107,"promptTokensDetails":[{"modality":"AUDIO","tokenCount":60}],"trafficType":"ON_DEMAND_FLEX"}"#;
+    let second = format!("data: {{\"candidates\":[{{\"index\":0}}],\"usageMetadata\":{usage}}}\n\n");
+    let mut meter = events().meter();
+    meter.frame(Bytes::from(format!("data: {}\n\n", CHUNKS[0])));
+    assert_eq!(
+        (meter.usage_so_far().input, meter.usage_so_far().output),
+        (Some(100), Some(40))
+    );
+    meter.frame(Bytes::from(second));
+    assert_eq!(
+        (meter.usage_so_far().input, meter.usage_so_far().output),
+        (Some(100), Some(7))
+    );
+    let cut = meter.metered(End::Cut).usage;
+    assert_eq!(
+        (cut.audio_in, cut.output, cut.reasoning, cut.service_tier),
+        (Some(60), Some(7), None, name("flex"))
+    );
+}
+
+#[test]
 fn usage_with_nothing_but_a_traffic_type_replaces_nothing() {
     let stream = format!(
         "{}data: {{\"usageMetadata\":{{\"trafficType\":\"PROVISIONED_THROUGHPUT\"}}}}\n\n",
