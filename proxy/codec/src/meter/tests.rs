@@ -3,6 +3,7 @@
 mod anthropic;
 mod bedrock;
 mod broken;
+mod cases;
 mod cohere;
 mod gemini;
 mod media;
