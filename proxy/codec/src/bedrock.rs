@@ -8,8 +8,7 @@
 //!   (langchain-aws PR 164, litellm PR 25517): they replace, and are never added.
 //! - A guardrail is billed in units of its own, which a trace tells if one is asked for.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64_simd::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_record::{Name, UsageSource};
@@ -145,7 +144,7 @@ fn decode(payload: &[u8], decoded: &mut Vec<u8>) -> bool {
     peek::BYTES
         .first_text(payload)
         .filter(|coded| coded.len() <= CHUNK_BYTES_MAX)
-        .is_some_and(|coded| STANDARD.decode_vec(coded, decoded).is_ok())
+        .is_some_and(|coded| STANDARD.decode_append(coded, decoded).is_ok())
 }
 
 fn native_chunk(answer: &mut Answer, data: &[u8]) {

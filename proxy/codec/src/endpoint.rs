@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub bears_usage: bool,
     /// Whether its requests must be JSON objects.
     pub needs_json: bool,
+    /// Region that the path names (Vertex AI's location), where its price may depend on it.
+    pub region: Option<Name>,
     /// Whether its answers can cost something that is not tokens and not counted here.
     pub(crate) may_cost: bool,
     pub(crate) shape: Shape,
@@ -60,6 +62,7 @@ impl Endpoint {
             bears_usage: target.shape.is_text(),
             needs_json: target.shape.is_text() && target.reads_body,
             may_cost: method == Method::POST && !is_free(path),
+            region: target.region.and_then(|region| Name::new(region).ok()),
             model: target.model.and_then(|model| Name::new(&model).ok()),
             streams: target.streams,
             reads_body: target.reads_body,
@@ -81,6 +84,7 @@ impl Endpoint {
             needs_json: false,
             may_cost: method == Method::POST,
             shape: Shape::Template(Arc::new(places)),
+            region: None,
             model: None,
             streams: false,
             reads_body: true,

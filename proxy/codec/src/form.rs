@@ -10,13 +10,16 @@ const VALUE_BYTES_MAX: usize = 1024;
 /// Longest head of a part that is read, in bytes.
 const HEAD_BYTES_MAX: usize = 4096;
 
+/// Most parts that are looked at.
+const PARTS_MAX: usize = 64;
+
 /// The value of a field, if the body is a form and has it as a short text.
 pub(crate) fn field<'a>(headers: &HeaderMap, body: &'a [u8], name: &str) -> Option<&'a str> {
     let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
     let delimiter = format!("--{}", boundary(content_type)?);
     let finder = memmem::Finder::new(delimiter.as_bytes());
     let mut rest = body.get(finder.find(body)? + delimiter.len()..)?;
-    loop {
+    for _ in 0..PARTS_MAX {
         let head_end = memmem::find(rest.get(..HEAD_BYTES_MAX.min(rest.len()))?, b"\r\n\r\n");
         let content = head_end.and_then(|end| rest.get(end + 4..));
         let next = finder.find(rest)?;
@@ -29,6 +32,7 @@ pub(crate) fn field<'a>(headers: &HeaderMap, body: &'a [u8], name: &str) -> Opti
         }
         rest = rest.get(next + delimiter.len()..)?;
     }
+    None
 }
 
 fn boundary(content_type: &str) -> Option<&str> {

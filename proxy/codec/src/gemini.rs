@@ -166,11 +166,7 @@ pub(crate) fn chunk(answer: &mut Answer, data: &[u8]) {
         || peek::GROUNDING_METADATA.is_in(data)
         || peek::PROMPT_FEEDBACK.is_in(data)
         || peek::ERROR.has_value_in(data);
-    if tells_more {
-        take(answer, data);
-    } else if let Some(usage) = peek::USAGE_METADATA.last_value_of_top(data) {
-        note_usage(answer, usage);
-    } else if peek::USAGE_METADATA.is_in(data) {
+    if tells_more || (peek::USAGE_METADATA.is_in(data) && !note_usage(answer, data)) {
         take(answer, data);
     }
 }
@@ -219,18 +215,18 @@ fn take(answer: &mut Answer, data: &[u8]) -> bool {
     true
 }
 
-/// Takes the sums of a usage object that is likely to be followed by a later one, and keeps it for the case that it is not.
-fn note_usage(answer: &mut Answer, raw: &RawValue) {
-    let sums = match serde_json::from_str::<Sums>(raw.get()) {
-        Ok(sums) if sums.prompt_token_count.is_some() => sums,
-        _ => {
-            take_usage(answer, raw);
-            return;
-        }
+/// Takes the sums of a usage object that is likely to be followed by a later one, and keeps it for the case that it is not; returns whether the chunk
+/// has such an object.
+fn note_usage(answer: &mut Answer, data: &[u8]) -> bool {
+    let Some((sums, text)) = peek::USAGE_METADATA.last_of_top::<Sums>(data) else {
+        return false;
     };
+    if sums.prompt_token_count.is_none() {
+        return false;
+    }
     let told = &mut answer.gemini;
     told.pending.clear();
-    told.pending.extend_from_slice(raw.get().as_bytes());
+    told.pending.extend_from_slice(text);
     let counts = &mut told.counts;
     counts.prompt = sums.prompt_token_count;
     counts.cached = sums.cached_content_token_count;
@@ -240,6 +236,7 @@ fn note_usage(answer: &mut Answer, raw: &RawValue) {
     counts.total = sums.total_token_count;
     answer.compose_gemini();
     answer.output_is_final = answer.usage.output.is_some();
+    true
 }
 
 /// Reads the rest of a usage object that no later one has replaced.

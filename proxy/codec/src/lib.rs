@@ -6,7 +6,7 @@
 //! - `Codec::openai()`, `Codec::anthropic()`, `Codec::gemini()` (Vertex AI too), `Codec::bedrock()`, `Codec::mistral()`,
 //!   `Codec::azure_openai()`, `Codec::azure_foundry()`, `Codec::template(Template)`; `name(&self) -> &Name`
 //! - `Codec::abort_rule(&self) -> AbortRule` of streams, `Codec::abort_rule_of(&self, &Request) -> AbortRule`
-//! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, .. }`
+//! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, region, .. }`
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`, and `error_header(&self, &ErrorBody<'_>)` where the shape has one
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`

@@ -19,6 +19,8 @@ pub(crate) struct Target<'a> {
     pub(crate) shape: Shape,
     /// Model that it names.
     pub(crate) model: Option<Cow<'a, str>>,
+    /// Location that it names: Vertex AI bills some models by it.
+    pub(crate) region: Option<&'a str>,
     pub(crate) streams: bool,
     /// Whether the body is to be read for the rest.
     pub(crate) reads_body: bool,
@@ -33,7 +35,11 @@ impl<'a> Target<'a> {
         if method != Method::POST {
             return Self::silent();
         }
-        google(path).or_else(|| bedrock(path)).unwrap_or_else(|| Self {
+        let google = google(path).map(|target| Self {
+            region: location(path),
+            ..target
+        });
+        google.or_else(|| bedrock(path)).unwrap_or_else(|| Self {
             shape: by_end(path),
             model: deployment(path).map(percent_decoded),
             ..Self::silent()
@@ -44,6 +50,7 @@ impl<'a> Target<'a> {
         Self {
             shape: Shape::Silent,
             model: None,
+            region: None,
             streams: false,
             reads_body: true,
         }
@@ -54,6 +61,7 @@ impl<'a> Target<'a> {
         Self {
             shape,
             model: Some(percent_decoded(model)),
+            region: None,
             streams,
             reads_body: false,
         }
@@ -74,6 +82,12 @@ fn google(path: &str) -> Option<Target<'_>> {
         _ => return None,
     };
     Some(Target::named(shape, model, verb == "streamGenerateContent"))
+}
+
+/// The location in a path of Vertex AI's.
+fn location(path: &str) -> Option<&str> {
+    let (_, rest) = path.split_once("/locations/")?;
+    rest.split_once('/').map(|(location, _)| location)
 }
 
 /// Models of other vendors on Vertex AI.
@@ -200,6 +214,16 @@ mod tests {
         ] {
             assert_eq!(vertex(silent).0, "Silent", "{silent}");
         }
+    }
+
+    #[test]
+    fn vertexs_location_is_the_region() {
+        let of = |path| Target::of(&Method::POST, path).region;
+        assert_eq!(
+            of("/v1/projects/p/locations/europe-west1/publishers/anthropic/models/m:rawPredict"),
+            Some("europe-west1")
+        );
+        assert_eq!(of("/v1beta/models/m:generateContent"), None);
     }
 
     #[test]

@@ -8,8 +8,6 @@ use memchr::memmem::{Finder, FinderRev};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::json::span;
-
 /// A key that is looked for often.
 pub(crate) struct Key {
     finder: Finder<'static>,
@@ -74,11 +72,14 @@ impl Key {
         value.get(..memchr::memchr(b'"', value)?)
     }
 
-    /// The last value, if it is a member of the document itself and the document is whole: what a model generates may have members of that name.
-    pub(crate) fn last_value_of_top<'a>(&self, json: &'a [u8]) -> Option<&'a RawValue> {
-        let value = self.last_value(json)?;
-        let after = span(json, value)?.end;
-        closes_once(json.get(after..)?).then_some(value)
+    /// The last value and its text, if it is a member of the document itself and the document is whole: what a model generates may have members of
+    /// that name.
+    pub(crate) fn last_of_top<'a, T: Deserialize<'a>>(&self, json: &'a [u8]) -> Option<(T, &'a [u8])> {
+        let value = value_at(json, self.reverse.rfind(json)? + self.bytes)?;
+        let mut values = serde_json::Deserializer::from_slice(value).into_iter::<T>();
+        let read = values.next()?.ok()?;
+        let (text, rest) = value.split_at_checked(values.byte_offset())?;
+        closes_once(rest).then_some((read, text))
     }
 
     /// The last value, where the JSON around it may be cut.
@@ -146,7 +147,11 @@ mod tests {
 
     #[test]
     fn a_member_of_the_document_is_told_from_one_that_was_generated() {
-        let top = |json: &str| USAGE.last_value_of_top(json.as_bytes()).map(|raw| raw.get().to_owned());
+        let top = |json: &str| {
+            let (read, text) = USAGE.last_of_top::<serde_json::Value>(json.as_bytes())?;
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(text).unwrap(), read);
+            Some(read.to_string())
+        };
         assert_eq!(
             top(r#"{"args":{"usage":{"a":9}},"usage":{"a":1},"x":["}",{}]} "#).as_deref(),
             Some(r#"{"a":1}"#)

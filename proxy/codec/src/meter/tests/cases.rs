@@ -3,7 +3,9 @@
 use super::*;
 use crate::AbortRule;
 
-const ROUTES: [(fn() -> Codec, &str); 8] = [
+type Route = (fn() -> Codec, &'static str);
+
+const ROUTES: [Route; 8] = [
     (Codec::openai, "/v1/chat/completions"),
     (Codec::openai, "/v1/responses"),
     (Codec::anthropic, "/v1/messages"),
