@@ -4,10 +4,10 @@ use serde_json::value::RawValue;
 use tollgate_record::{Name, UnknownUsage, Usage, UsageSource};
 
 use crate::anthropic::Counts;
-use crate::endpoint::Shape;
+use crate::shape::Shape;
 use crate::sse::Listener;
 use crate::template::{Places, Sources};
-use crate::{anthropic, json, openai, peek};
+use crate::{anthropic, bedrock, cohere, frames, gemini, json, mistral, openai, peek};
 
 /// Facts of one answer.
 #[derive(Debug)]
@@ -25,8 +25,18 @@ pub(crate) struct Answer {
     pub(crate) removes_usage: bool,
     /// Chunks that were parsed in search of the model.
     pub(crate) first_looks: u8,
-    /// Anthropic's counts as they were told.
+    /// Anthropic's counts as they were told, and those of others who put cached tokens beside the input.
     pub(crate) anthropic: Counts,
+    /// Gemini's counts as they were told.
+    pub(crate) gemini: gemini::Told,
+    /// Calls of OpenAI's own tools.
+    pub(crate) tools: openai::Tools,
+    /// The request asks for annotations of the pages that are read.
+    pub(crate) annotates: bool,
+    /// What a chunk of Bedrock's had coded in it.
+    pub(crate) decoded: Vec<u8>,
+    /// Model that was asked for.
+    pub(crate) request_model: Option<Name>,
     /// Input and output together, where a template's provider tells no more.
     pub(crate) total: Option<u64>,
 }
@@ -44,15 +54,6 @@ pub(crate) fn unknown(fields: &mut Vec<UnknownUsage>, path: &str, quantity: u64)
     fields.retain(|field| field.quantity > 0);
 }
 
-// === impl Shape ===
-
-impl Shape {
-    /// Whether its answers are generated text.
-    pub(crate) fn has_output(&self) -> bool {
-        !matches!(self, Self::Embeddings | Self::Silent)
-    }
-}
-
 // === impl Answer ===
 
 impl Answer {
@@ -68,6 +69,11 @@ impl Answer {
             removes_usage,
             first_looks: 0,
             anthropic: Counts::default(),
+            gemini: gemini::Told::default(),
+            tools: openai::Tools::default(),
+            annotates: false,
+            decoded: Vec::new(),
+            request_model: None,
             total: None,
         }
     }
@@ -78,12 +84,24 @@ impl Answer {
             Shape::Chat | Shape::Completion | Shape::Embeddings => openai::completion(self, document),
             Shape::Response => openai::response(self, document),
             Shape::Message => anthropic::message(self, document),
+            Shape::Content => gemini::content(self, document),
+            Shape::ContentEmbeddings => gemini::embeddings(self, document),
+            Shape::Prediction => {
+                let model = self.request_model.clone();
+                gemini::predictions(self, document, model.as_ref().map(Name::as_str))
+            }
+            Shape::Images => openai::media::images(self, document),
+            Shape::Transcription => openai::media::transcription(self, document),
+            Shape::Pages => mistral::pages(self, document, self.annotates),
+            Shape::Units { .. } => cohere::answer(self, document),
+            Shape::Converse => bedrock::conversation(self, document),
+            Shape::Invocation { .. } => bedrock::invocation(self, document),
             Shape::Template(places) => {
                 self.described(&places, document);
                 self.find_error(document);
                 serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
             }
-            Shape::Silent => {
+            Shape::Speech | Shape::Silent => {
                 self.find_error(document);
                 true
             }
@@ -98,17 +116,57 @@ impl Answer {
                 .first_text(start)
                 .and_then(|text| Name::new(std::str::from_utf8(text).ok()?).ok());
         }
+        if matches!(self.shape, Shape::Content | Shape::ContentEmbeddings) {
+            self.take_model(peek::MODEL_VERSION.last_value(end));
+            if let Some(usage) = peek::USAGE_METADATA.last_value(end) {
+                gemini::take_usage(self, usage);
+            }
+            return;
+        }
         let Some(usage) = peek::USAGE.last_value(end) else { return };
         match self.shape {
-            Shape::Chat | Shape::Completion | Shape::Embeddings | Shape::Response => {
+            Shape::Chat | Shape::Completion | Shape::Embeddings | Shape::Response | Shape::Images | Shape::Transcription => {
                 openai::take_usage(self, usage);
             }
             Shape::Message => {
                 anthropic::take_usage(self, usage);
                 self.output_is_final |= self.usage.output.is_some();
             }
-            Shape::Template(_) | Shape::Silent => {}
+            _ => {}
         }
+    }
+
+    /// Reads what an answer's head tells.
+    pub(crate) fn head(&mut self, headers: &http::HeaderMap) {
+        let text = |name: &str| headers.get(name)?.to_str().ok();
+        if let (Shape::Content | Shape::ContentEmbeddings, Some(tier)) = (&self.shape, text("x-gemini-service-tier")) {
+            self.take_gemini_tier(tier);
+        }
+        if let Shape::Converse | Shape::Invocation { .. } = self.shape {
+            self.take_bedrock_head(headers);
+        }
+    }
+
+    /// Reads a message of a stream of AWS's; returns what it says in JSON.
+    pub(crate) fn frame<'a>(&'a mut self, message: frames::Message<'a>) -> &'a [u8] {
+        bedrock::message(self, message);
+        if message.name == b"chunk" {
+            &self.decoded
+        } else {
+            message.payload
+        }
+    }
+
+    /// Reads what was put off until nothing more comes.
+    pub(crate) fn read_pending(&mut self) {
+        if matches!(self.shape, Shape::Content) {
+            gemini::read_pending(self);
+        }
+    }
+
+    /// Reads an object of a stream that is a JSON array.
+    pub(crate) fn element(&mut self, element: &[u8]) {
+        gemini::chunk(self, element);
     }
 
     pub(crate) fn take_model(&mut self, model: Option<&RawValue>) {
@@ -130,6 +188,15 @@ impl Answer {
             some => some,
         };
         self.error_type = name("type").or_else(|| name("code")).or_else(|| Name::new("error").ok());
+    }
+
+    /// Takes the status of an error (`RESOURCE_EXHAUSTED`), or else its code: Google's shape (AIP-193).
+    pub(crate) fn take_google_error(&mut self, error: &RawValue) {
+        let status = json::find(error.get().as_bytes(), &[json::Step::Key("status".into())]);
+        match json::name(status) {
+            Some(status) => self.error_type = Some(status),
+            None => self.take_error(error),
+        }
     }
 
     fn find_error(&mut self, document: &[u8]) {
@@ -214,6 +281,9 @@ impl Listener for Answer {
             Shape::Chat | Shape::Completion => remove = openai::chunk(self, data) && self.removes_usage,
             Shape::Response => openai::event(self, data),
             Shape::Message => anthropic::event(self, data),
+            Shape::Content => gemini::chunk(self, data),
+            Shape::Images | Shape::Speech | Shape::Transcription => openai::media::event(self, data),
+            Shape::Units { .. } => cohere::event(self, data),
             Shape::Template(places) => {
                 if data.trim_ascii() == b"[DONE]" {
                     self.terminal = true;
@@ -225,7 +295,7 @@ impl Listener for Answer {
                     self.find_error(data);
                 }
             }
-            Shape::Embeddings | Shape::Silent => {}
+            _ => {}
         }
         if named_error && self.error_type.is_none() {
             self.error_type = Name::new("error").ok();

@@ -17,19 +17,19 @@ use crate::peek;
 /// Counts as they were told, before they are brought into the ledger's convention.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    input: Option<u64>,
-    cache_read: Option<u64>,
-    cache_creation: Option<u64>,
-    cache_creation_5m: Option<u64>,
-    cache_creation_1h: Option<u64>,
-    output: Option<u64>,
+    pub(crate) input: Option<u64>,
+    pub(crate) cache_read: Option<u64>,
+    pub(crate) cache_creation: Option<u64>,
+    pub(crate) cache_creation_5m: Option<u64>,
+    pub(crate) cache_creation_1h: Option<u64>,
+    pub(crate) output: Option<u64>,
     thinking: Option<u64>,
     web_search: Option<u64>,
-    tier: Option<Name>,
+    pub(crate) tier: Option<Name>,
     fast: bool,
     region: Option<Name>,
     compaction: Compaction,
-    unknown: Vec<UnknownUsage>,
+    pub(crate) unknown: Vec<UnknownUsage>,
     unknown_iterations: Vec<UnknownUsage>,
 }
 
@@ -219,8 +219,8 @@ impl Counts {
 // === impl Answer ===
 
 impl Answer {
-    /// Brings Anthropic's counts into the ledger's convention.
-    fn compose(&mut self) {
+    /// Brings counts in Anthropic's convention into the ledger's.
+    pub(crate) fn compose(&mut self) {
         let counts = &self.anthropic;
         let more = &counts.compaction;
         let add = |told: Option<u64>, more: u64| match (told, more) {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tollgate_record::Name;
 
-use crate::endpoint::Shape;
+use crate::shape::Shape;
 use crate::{BadRequest, Endpoint, ErrorBody, Request, Template};
 
 /// What to do with the upstream when the client leaves in the middle of an answer.
@@ -31,6 +31,11 @@ pub struct Codec {
 enum Dialect {
     OpenAi,
     Anthropic,
+    Gemini,
+    Bedrock,
+    Mistral,
+    /// OpenAI's words under Azure's paths.
+    Azure,
     Template(Template),
 }
 
@@ -47,13 +52,36 @@ impl Codec {
         Self::built_in(Dialect::Anthropic, "anthropic")
     }
 
-    /// Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
-    /// lists OpenAI and Anthropic among those that stop generating and billing.
+    /// Google's: the Gemini API and Vertex AI, where other vendors' models answer in their own words.
+    pub fn gemini() -> Self {
+        Self::built_in(Dialect::Gemini, "gemini")
+    }
+
+    /// AWS Bedrock's.
+    pub fn bedrock() -> Self {
+        Self::built_in(Dialect::Bedrock, "awsbedrock")
+    }
+
+    /// Mistral's.
+    pub fn mistral() -> Self {
+        Self::built_in(Dialect::Mistral, "mistral")
+    }
+
+    /// Azure OpenAI's: the deployment in the path is the model that is asked for.
+    pub fn azure_openai() -> Self {
+        Self::built_in(Dialect::Azure, "azure-openai")
+    }
+
+    /// Azure AI Foundry's, where the models of other vendors answer in their own words.
+    pub fn azure_foundry() -> Self {
+        Self::built_in(Dialect::Azure, "azureai-foundry")
+    }
+
     fn built_in(dialect: Dialect, name: &str) -> Self {
         Self {
+            abort_rule: dialect.abort_rule(),
             dialect: Arc::new(dialect),
             name: Name::new(name).expect("a constant that is a name"),
-            abort_rule: AbortRule::Cancel,
         }
     }
 
@@ -84,8 +112,8 @@ impl Codec {
     /// What a path below the provider's context is for, such as `/v1/chat/completions`.
     pub fn endpoint(&self, method: &Method, path: &str) -> Endpoint {
         match &*self.dialect {
-            Dialect::OpenAi | Dialect::Anthropic => Endpoint::known(method, path),
             Dialect::Template(template) => Endpoint::described(method, path, template.places(path)),
+            _ => Endpoint::known(method, path),
         }
     }
 
@@ -100,19 +128,62 @@ impl Codec {
         headers: &HeaderMap,
         body: &Bytes,
     ) -> Result<Request, BadRequest> {
-        match &endpoint.shape {
-            Shape::Chat | Shape::Completion => Request::read(body, true),
-            Shape::Template(places) => Ok(Request::described(places, path_and_query, headers, body)),
-            _ if endpoint.needs_json => Request::read(body, false),
-            _ => Ok(Request::guess(body)),
+        let mut request = match &endpoint.shape {
+            Shape::Template(places) => return Ok(Request::described(places, path_and_query, headers, body)),
+            Shape::Chat | Shape::Completion if endpoint.needs_json => Request::read(body, self.asks_usage(path_and_query))?,
+            _ if endpoint.needs_json => Request::read(body, false)?,
+            // The path has said it all.
+            _ if !endpoint.reads_body => Request::default(),
+            Shape::Transcription | Shape::Images if !body.starts_with(b"{") => Request::form(headers, body),
+            _ => Request::guess(body),
+        };
+        match endpoint.shape {
+            Shape::Speech => request.count_characters(body),
+            Shape::Pages => request.find_annotations(body),
+            _ => {}
+        }
+        request.stream |= endpoint.streams;
+        if endpoint.model.is_some() {
+            request.model.clone_from(&endpoint.model);
+        }
+        Ok(request)
+    }
+
+    /// Whether the usage of a streamed completion is asked for where the client does not.
+    ///
+    /// Mistral tells it unasked, and refuses members that it does not know (its API's schemas forbid them). Azure knows the member from version
+    /// 2024-09-01 of its API on (its reference, "stream_options"), and in its versionless one.
+    fn asks_usage(&self, path_and_query: &str) -> bool {
+        match &*self.dialect {
+            Dialect::Mistral => false,
+            Dialect::Azure => {
+                let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+                let version = query.split('&').find_map(|pair| pair.strip_prefix("api-version="));
+                version.is_none_or(|version| !version.starts_with("20") || version >= "2024-09-01")
+            }
+            _ => true,
         }
     }
 
     /// An error in the provider's own JSON shape.
     pub fn error_body(&self, error: &ErrorBody<'_>) -> Bytes {
         match &*self.dialect {
-            Dialect::OpenAi | Dialect::Template(_) => error.openai(),
+            Dialect::OpenAi | Dialect::Azure | Dialect::Template(_) => error.openai(),
             Dialect::Anthropic => error.anthropic(),
+            Dialect::Gemini => error.google(),
+            Dialect::Bedrock => error.aws(),
+            Dialect::Mistral => error.mistral(),
+        }
+    }
+
+    /// A header that an error in the provider's shape has beside its body.
+    pub fn error_header(&self, error: &ErrorBody<'_>) -> Option<(HeaderName, HeaderValue)> {
+        match &*self.dialect {
+            Dialect::Bedrock => Some((
+                HeaderName::from_static("x-amzn-errortype"),
+                HeaderValue::from_static(error.aws_type()),
+            )),
+            _ => None,
         }
     }
 
@@ -132,11 +203,27 @@ impl Codec {
     /// Tokens that are left in the provider's rate limit, where its head tells them; a template has a place of its own for it.
     pub(crate) fn remaining_tokens(&self, headers: &HeaderMap) -> Option<u64> {
         let header = match &*self.dialect {
-            Dialect::OpenAi => "x-ratelimit-remaining-tokens",
+            Dialect::OpenAi | Dialect::Azure => "x-ratelimit-remaining-tokens",
             Dialect::Anthropic => "anthropic-ratelimit-tokens-remaining",
-            Dialect::Template(_) => return None,
+            Dialect::Gemini | Dialect::Bedrock | Dialect::Mistral | Dialect::Template(_) => return None,
         };
         headers.get(header)?.to_str().ok()?.trim().parse().ok()
+    }
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// - Closing the connection stops OpenAI (its SDK's maintainers: openai-node #1505); OpenRouter's documentation of stream cancellation
+    ///   lists OpenAI, Azure and Anthropic among those that stop generating and billing.
+    /// - The same page lists Google, Bedrock and Mistral among those that do not, and Gemini's SDK has no way to cancel but closing (rig PR 1918).
+    ///   AWS bills more than was read after a disconnect (litellm PR 36008).
+    fn abort_rule(&self) -> AbortRule {
+        match self {
+            Self::OpenAi | Self::Azure | Self::Anthropic => AbortRule::Cancel,
+            Self::Gemini | Self::Bedrock | Self::Mistral => AbortRule::Drain,
+            Self::Template(template) => template.abort_rule(),
+        }
     }
 }
 
@@ -161,9 +248,67 @@ mod tests {
             json!({"error": {"message": "no such key", "type": "authentication_error", "param": null, "code": "unknown_key", "call_id": "c-1"}})
         );
         assert_eq!(
+            read(Codec::gemini()),
+            json!({"error": {"code": 401, "message": "no such key", "status": "UNAUTHENTICATED", "details": [
+                {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "UNKNOWN_KEY", "domain": "tollgate", "metadata": {"call_id": "c-1"}}
+            ]}})
+        );
+        assert_eq!(
+            read(Codec::bedrock()),
+            json!({"__type": "UnrecognizedClientException", "message": "no such key", "reason": "unknown_key", "call_id": "c-1"})
+        );
+        let (header, value) = Codec::bedrock().error_header(&error).unwrap();
+        assert_eq!(
+            (header.as_str(), value.to_str().unwrap()),
+            ("x-amzn-errortype", "UnrecognizedClientException")
+        );
+        assert!(Codec::openai().error_header(&error).is_none());
+        assert_eq!(
+            read(Codec::mistral()),
+            json!({"object": "error", "message": "no such key", "type": "authentication_error", "param": null, "code": "unknown_key", "call_id": "c-1"})
+        );
+        assert_eq!(
             read(Codec::anthropic()),
             json!({"type": "error", "error": {"type": "authentication_error", "message": "no such key", "code": "unknown_key"}, "request_id": "c-1"})
         );
+    }
+
+    #[test]
+    fn a_stream_is_cancelled_where_that_stops_the_bill() {
+        let rule = |codec: Codec| codec.abort_rule();
+        for codec in [
+            Codec::openai(),
+            Codec::anthropic(),
+            Codec::azure_openai(),
+            Codec::azure_foundry(),
+        ] {
+            assert_eq!(rule(codec), AbortRule::Cancel);
+        }
+        for codec in [Codec::gemini(), Codec::bedrock(), Codec::mistral()] {
+            assert_eq!(rule(codec), AbortRule::Drain);
+        }
+    }
+
+    #[test]
+    fn usage_is_asked_for_where_the_provider_knows_the_member() {
+        let asks = |codec: Codec, path: &str| {
+            let endpoint = codec.endpoint(&Method::POST, path.split('?').next().unwrap());
+            let body = Bytes::from_static(br#"{"model":"m","stream":true,"messages":[]}"#);
+            codec.read(&endpoint, path, &HeaderMap::new(), &body).unwrap().edits_stream()
+        };
+        let azure = "/openai/deployments/d/chat/completions?x=1&api-version=";
+        assert!(asks(Codec::openai(), "/v1/chat/completions"));
+        assert!(!asks(Codec::mistral(), "/v1/chat/completions"));
+        for (version, asked) in [
+            ("2024-06-01", false),
+            ("2024-08-01-preview", false),
+            ("2024-09-01-preview", true),
+            ("2024-10-21", true),
+            ("preview", true),
+        ] {
+            assert_eq!(asks(Codec::azure_openai(), &format!("{azure}{version}")), asked, "{version}");
+        }
+        assert!(asks(Codec::azure_openai(), "/openai/v1/chat/completions"));
     }
 
     #[test]

@@ -8,40 +8,31 @@ use std::sync::{Arc, LazyLock};
 use http::Method;
 use tollgate_record::Name;
 
+use crate::path::Target;
+use crate::shape::Shape;
 use crate::template::Places;
 
 /// What a path of a provider is for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// OpenTelemetry GenAI operation (`chat`, `text_completion`, `embeddings`), or the path with its ids replaced by `{id}`.
+    /// OpenTelemetry GenAI operation (`chat`, `text_completion`, `embeddings`, `generate_content`), or the path with its ids replaced by `{id}`.
     pub operation_name: Name,
-    /// Whether its answers use tokens.
+    /// Whether its answers use tokens that are estimated by the request's text where nobody reports them.
     pub bears_usage: bool,
     /// Whether its requests must be JSON objects.
     pub needs_json: bool,
+    /// Region that the path names (Vertex AI's location), where its price may depend on it.
+    pub region: Option<Name>,
     /// Whether its answers can cost something that is not tokens and not counted here.
     pub(crate) may_cost: bool,
     pub(crate) shape: Shape,
-}
-
-/// The shape of an endpoint's messages.
-#[derive(Clone, Debug)]
-pub(crate) enum Shape {
-    /// OpenAI's chat completions.
-    Chat,
-    /// OpenAI's legacy completions.
-    Completion,
-    /// OpenAI's responses, compacted ones too.
-    Response,
-    /// OpenAI's embeddings.
-    Embeddings,
-    /// Anthropic's messages.
-    Message,
-    /// What a template says.
-    Template(Arc<Places>),
-    /// No tokens in it.
-    Silent,
+    /// Model that the path names: at Azure the deployment.
+    pub(crate) model: Option<Name>,
+    /// Whether the path asks for a stream.
+    pub(crate) streams: bool,
+    /// Whether the request's body says more than the path does.
+    pub(crate) reads_body: bool,
 }
 
 /// Most segments of a path that are kept in an operation's name.
@@ -64,18 +55,18 @@ fn constant(name: &str) -> Name {
 impl Endpoint {
     /// An endpoint of a provider whose shapes are known.
     pub(crate) fn known(method: &Method, path: &str) -> Self {
-        let shape = if method == Method::POST { shape(path) } else { Shape::Silent };
-        let bears_usage = !matches!(shape, Shape::Silent);
-        let operation_name = match shape {
-            Shape::Silent | Shape::Template(_) => bounded(path),
-            _ => operation(path).unwrap_or_else(|| CHAT.clone()),
-        };
+        let target = Target::of(method, path);
+        let operation_name = operation(&target.shape, path).unwrap_or_else(|| bounded(path));
         Self {
             operation_name,
-            bears_usage,
-            needs_json: bears_usage,
+            bears_usage: target.shape.is_text(),
+            needs_json: target.shape.is_text() && target.reads_body,
             may_cost: method == Method::POST && !is_free(path),
-            shape,
+            region: target.region.and_then(|region| Name::new(region).ok()),
+            model: target.model.and_then(|model| Name::new(&model).ok()),
+            streams: target.streams,
+            reads_body: target.reads_body,
+            shape: target.shape,
         }
     }
 
@@ -83,7 +74,7 @@ impl Endpoint {
     pub(crate) fn described(method: &Method, path: &str, places: Places) -> Self {
         let bears_usage = method == Method::POST && places.tell_tokens();
         let operation_name = if bears_usage {
-            operation(path).unwrap_or_else(|| bounded(path))
+            operation(&Target::of(method, path).shape, path).unwrap_or_else(|| bounded(path))
         } else {
             bounded(path)
         };
@@ -93,58 +84,61 @@ impl Endpoint {
             needs_json: false,
             may_cost: method == Method::POST,
             shape: Shape::Template(Arc::new(places)),
+            region: None,
+            model: None,
+            streams: false,
+            reads_body: true,
         }
     }
-}
 
-fn shape(path: &str) -> Shape {
-    let path = path.strip_suffix('/').unwrap_or(path);
-    let ends = |end: &str| path.ends_with(end);
-    if ends("/chat/completions") {
-        Shape::Chat
-    } else if ends("/completions") {
-        Shape::Completion
-    } else if ends("/responses") || ends("/responses/compact") {
-        Shape::Response
-    } else if ends("/embeddings") {
-        Shape::Embeddings
-    } else if ends("/v1/messages") || path == "/messages" {
-        Shape::Message
-    } else {
-        Shape::Silent
+    /// Whether its answers are read for what they used.
+    pub(crate) fn is_read(&self) -> bool {
+        self.bears_usage || !matches!(self.shape, Shape::Silent | Shape::Template(_))
     }
 }
 
 /// Whether a path without tokens is known to cost nothing: OpenAI's moderations, files, uploads and cancellations (its pricing page lists no
-/// price for them, November 2026), Anthropic's token counting ("free to use", its documentation of token counting).
+/// price for them, November 2026), and counting tokens, at Anthropic ("free to use", its documentation of token counting), at Google (no price on its
+/// pages of prices) and at Bedrock ("no charge", its documentation of CountTokens).
 fn is_free(path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
     let free_end = [
         "/moderations",
         "/count_tokens",
+        "/count-tokens",
+        "/count-tokens:rawPredict",
+        ":countTokens",
+        ":computeTokens",
         "/input_tokens",
         "/files",
         "/cancel",
+        ":cancel",
         "/complete",
     ];
     free_end.iter().any(|end| path.ends_with(end)) || path.contains("/uploads")
 }
 
-/// The operation that OpenTelemetry's GenAI conventions have for a path's end.
-fn operation(path: &str) -> Option<Name> {
-    match shape(path) {
-        Shape::Chat | Shape::Response | Shape::Message => Some(CHAT.clone()),
+/// The operation that OpenTelemetry's GenAI conventions have for a shape; `None` where they have none.
+fn operation(shape: &Shape, path: &str) -> Option<Name> {
+    match shape {
+        Shape::Chat | Shape::Response | Shape::Message | Shape::Converse | Shape::Units { output: true } => Some(CHAT.clone()),
         Shape::Completion => Some(TEXT_COMPLETION.clone()),
-        Shape::Embeddings => Some(EMBEDDINGS.clone()),
-        Shape::Template(_) | Shape::Silent => {
-            let end = path.rsplit(['/', ':']).next().unwrap_or_default();
-            match end {
-                "converse" | "converse-stream" => Some(CHAT.clone()),
-                "generateContent" | "streamGenerateContent" => Some(GENERATE_CONTENT.clone()),
-                "embedContent" | "batchEmbedContents" => Some(EMBEDDINGS.clone()),
-                _ => None,
-            }
-        }
+        Shape::Embeddings | Shape::ContentEmbeddings => Some(EMBEDDINGS.clone()),
+        Shape::Content => Some(GENERATE_CONTENT.clone()),
+        Shape::Invocation { output } => Some(if *output { CHAT.clone() } else { EMBEDDINGS.clone() }),
+        Shape::Prediction
+        | Shape::Images
+        | Shape::Speech
+        | Shape::Transcription
+        | Shape::Pages
+        | Shape::Units { output: false } => None,
+        // A template's provider may have put the words of another behind a path of its own.
+        Shape::Template(_) | Shape::Silent => match path.rsplit(['/', ':']).next().unwrap_or_default() {
+            "converse" | "converse-stream" => Some(CHAT.clone()),
+            "generateContent" | "streamGenerateContent" => Some(GENERATE_CONTENT.clone()),
+            "embedContent" | "batchEmbedContents" => Some(EMBEDDINGS.clone()),
+            _ => None,
+        },
     }
 }
 
@@ -203,6 +197,57 @@ mod tests {
         assert_eq!(post("/v1/messages"), ("chat".into(), true));
         assert_eq!(post("/v1/messages/"), ("chat".into(), true));
         assert_eq!(post("/api/v1/chat/completions"), ("chat".into(), true));
+    }
+
+    #[test]
+    fn paths_that_say_everything_need_no_json() {
+        for (path, operation) in [
+            ("/v1beta/models/gemini-3-pro:generateContent", "generate_content"),
+            ("/v1beta/models/gemini-embedding-001:embedContent", "embeddings"),
+            (
+                "/v1/projects/p/locations/l/publishers/anthropic/models/claude:rawPredict",
+                "chat",
+            ),
+            ("/model/m/converse", "chat"),
+            ("/model/amazon.titan-embed-text-v2%3A0/invoke", "embeddings"),
+        ] {
+            let endpoint = Endpoint::known(&Method::POST, path);
+            assert!(endpoint.bears_usage && !endpoint.needs_json && endpoint.is_read(), "{path}");
+            assert_eq!(endpoint.operation_name.as_str(), operation);
+        }
+    }
+
+    #[test]
+    fn what_is_not_made_of_text_is_read_and_not_estimated() {
+        for (path, operation) in [
+            ("/v1/images/generations", "/v1/images/generations"),
+            ("/v1/audio/speech", "/v1/audio/speech"),
+            (
+                "/openai/deployments/d1/audio/transcriptions",
+                "/openai/deployments/{id}/audio/transcriptions",
+            ),
+            ("/v1/ocr", "/v1/ocr"),
+        ] {
+            let endpoint = Endpoint::known(&Method::POST, path);
+            assert!(
+                !endpoint.bears_usage && !endpoint.needs_json && endpoint.is_read() && endpoint.may_cost,
+                "{path}"
+            );
+            assert_eq!(endpoint.operation_name.as_str(), operation);
+        }
+    }
+
+    #[test]
+    fn counting_tokens_is_free() {
+        for path in [
+            "/v1/messages/count_tokens",
+            "/v1beta/models/gemini-3-pro:countTokens",
+            "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict",
+            "/model/anthropic.claude-opus-5/count-tokens",
+        ] {
+            let endpoint = Endpoint::known(&Method::POST, path);
+            assert!(!endpoint.may_cost && !endpoint.is_read(), "{path}");
+        }
     }
 
     #[test]

@@ -116,15 +116,26 @@ impl BadRequest {
 impl ErrorBody<'_> {
     /// OpenAI's shape, as its SDKs parse it: `{"error": {"message", "type", "param", "code"}}`; `call_id` is ours.
     pub(crate) fn openai(&self) -> Bytes {
-        let kind = match self.status.as_u16() {
+        let kind = self.openai_type();
+        let error = json!({"message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
+        Bytes::from(json!({ "error": error }).to_string())
+    }
+
+    /// Mistral's shape: OpenAI's members without the object around them.
+    pub(crate) fn mistral(&self) -> Bytes {
+        let kind = self.openai_type();
+        let error = json!({"object": "error", "message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
+        Bytes::from(error.to_string())
+    }
+
+    fn openai_type(&self) -> &'static str {
+        match self.status.as_u16() {
             401 => "authentication_error",
             403 => "permission_error",
             429 => "rate_limit_error",
             400..=499 => "invalid_request_error",
             _ => "server_error",
-        };
-        let error = json!({"message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
-        Bytes::from(json!({ "error": error }).to_string())
+        }
     }
 
     /// Anthropic's shape, with the types of its documentation's page "Errors"; `code` is ours.
@@ -143,5 +154,48 @@ impl ErrorBody<'_> {
         };
         let error = json!({"type": kind, "message": self.message, "code": self.code});
         Bytes::from(json!({"type": "error", "error": error, "request_id": self.call_id}).to_string())
+    }
+
+    /// Google's shape (AIP-193, google-genai 3.4.0 `errors.py`): `code` is the status, `reason` our code in capitals.
+    pub(crate) fn google(&self) -> Bytes {
+        let status = match self.status.as_u16() {
+            401 => "UNAUTHENTICATED",
+            403 => "PERMISSION_DENIED",
+            404 => "NOT_FOUND",
+            408 | 504 => "DEADLINE_EXCEEDED",
+            429 => "RESOURCE_EXHAUSTED",
+            400..=499 => "INVALID_ARGUMENT",
+            501 => "UNIMPLEMENTED",
+            502 | 503 => "UNAVAILABLE",
+            _ => "INTERNAL",
+        };
+        let details = json!([{
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": self.code.to_ascii_uppercase(),
+            "domain": "tollgate",
+            "metadata": {"call_id": self.call_id},
+        }]);
+        let error = json!({"code": self.status.as_u16(), "message": self.message, "status": status, "details": details});
+        Bytes::from(json!({ "error": error }).to_string())
+    }
+
+    /// AWS's shape (its restJson protocol, botocore 1.43.11 `parsers.py`): the type stands in header `x-amzn-errortype` too. The body has no member
+    /// `code`, which would be taken for the type.
+    pub(crate) fn aws(&self) -> Bytes {
+        let error = json!({"__type": self.aws_type(), "message": self.message, "reason": self.code, "call_id": self.call_id});
+        Bytes::from(error.to_string())
+    }
+
+    pub(crate) fn aws_type(&self) -> &'static str {
+        match self.status.as_u16() {
+            401 => "UnrecognizedClientException",
+            403 => "AccessDeniedException",
+            404 => "ResourceNotFoundException",
+            408 | 504 => "ModelTimeoutException",
+            429 => "ThrottlingException",
+            400..=499 => "ValidationException",
+            503 => "ServiceUnavailableException",
+            _ => "InternalServerException",
+        }
     }
 }

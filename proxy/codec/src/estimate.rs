@@ -5,8 +5,8 @@
 //! - Claude's vocabulary is not public. Its counts are taken as [`CLAUDE_FACTOR`] of o200k_base: an approximation, since Anthropic's tokenizers
 //!   cut text into more and smaller pieces.
 //! - A message costs 3 tokens besides its text, and a request 3 more (OpenAI cookbook, "How to count tokens with tiktoken").
-//! - An image counts 765 tokens, with `detail: low` 85 (OpenAI, 1024 x 1024 pixels in tiles of 170 on a base of 85), and 1600 at Anthropic
-//!   (documentation, "Vision": the largest image that is not scaled down). Base64 of documents and sound counts a token for 16 characters.
+//! - An image counts 765 tokens, with `detail: low` 85 (OpenAI, 1024 x 1024 pixels in tiles of 170 on a base of 85), 258 at Google (documentation,
+//!   "Understand and count tokens": a tile), and 1600 at Anthropic (documentation, "Vision": the largest image that is not scaled down). Base64 of documents and sound counts a token for 16 characters.
 //! - Beyond [`COUNTED_BYTES_MAX`] of text, and where a stream's kept beginning ends, counts are extrapolated by bytes.
 //! - Reasoning that a provider does not send is not seen, and not counted.
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tiktoken_rs::CoreBPE;
 use tiktoken_rs::tokenizer::{Tokenizer, get_tokenizer};
 
-use crate::endpoint::Shape;
+use crate::shape::Shape;
 
 /// Most text that is counted token by token, in bytes: about a tenth of a second.
 const COUNTED_BYTES_MAX: usize = 1 << 20;
@@ -37,9 +37,10 @@ const MESSAGE_TOKENS: u64 = 3;
 const IMAGE_TOKENS: u64 = 765;
 const IMAGE_TOKENS_LOW: u64 = 85;
 const IMAGE_TOKENS_CLAUDE: u64 = 1600;
+const IMAGE_TOKENS_GEMINI: u64 = 258;
 
 /// Parts of a request that a model reads.
-const READ_KEYS: [&str; 13] = [
+const READ_KEYS: [&str; 18] = [
     "messages",
     "system",
     "instructions",
@@ -47,8 +48,13 @@ const READ_KEYS: [&str; 13] = [
     "prompt",
     "suffix",
     "contents",
+    "content",
+    "requests",
     "systemInstruction",
+    "system_instruction",
+    "inputText",
     "tools",
+    "toolConfig",
     "functions",
     "response_format",
     "text",
@@ -56,8 +62,12 @@ const READ_KEYS: [&str; 13] = [
 ];
 
 /// Members that are no text for the model.
-const SILENT_KEYS: [&str; 9] = [
+const SILENT_KEYS: [&str; 13] = [
     "type",
+    "model",
+    "taskType",
+    "mimeType",
+    "thoughtSignature",
     "role",
     "id",
     "cache_control",
@@ -69,7 +79,7 @@ const SILENT_KEYS: [&str; 9] = [
 ];
 
 /// Members of an answer that hold what was generated.
-const GENERATED_KEYS: [&str; 11] = [
+const GENERATED_KEYS: [&str; 14] = [
     "content",
     "text",
     "reasoning_content",
@@ -81,6 +91,9 @@ const GENERATED_KEYS: [&str; 11] = [
     "delta",
     "transcript",
     "name",
+    "input",
+    "generation",
+    "outputText",
 ];
 
 /// Counts one text after another.
@@ -113,7 +126,9 @@ pub(crate) fn input(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
                 counter.others += MESSAGE_TOKENS * (items.len() as u64 + 1);
                 counter.read(value);
             }
-            Value::Array(_) | Value::Object(_) if matches!(key.as_str(), "tools" | "functions" | "response_format") => {
+            Value::Array(_) | Value::Object(_)
+                if matches!(key.as_str(), "tools" | "toolConfig" | "functions" | "response_format") =>
+            {
                 counter.add(&value.to_string());
             }
             _ => counter.read(value),
@@ -135,6 +150,8 @@ pub(crate) fn output(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
         Shape::Chat | Shape::Completion => answer.get("choices"),
         Shape::Response => answer.get("output"),
         Shape::Message => answer.get("content"),
+        Shape::Content => answer.get("candidates"),
+        Shape::Converse => answer.get("output"),
         _ => Some(&answer),
     };
     counter.generated(generated.unwrap_or(&Value::Null));
@@ -160,6 +177,8 @@ pub(crate) fn streamed(model: Option<&str>, shape: &Shape, start: &[u8], total_b
             Shape::Message => event
                 .get("delta")
                 .filter(|delta| delta.get("type").and_then(Value::as_str) != Some("signature_delta")),
+            Shape::Content => event.get("candidates"),
+            Shape::Converse => event.get("delta"),
             _ => Some(&event),
         };
         match generated {
@@ -250,12 +269,30 @@ impl Counter {
                     _ => {}
                 }
                 for (key, value) in members {
-                    if !SILENT_KEYS.contains(&key.as_str()) {
-                        self.read(value);
+                    match (key.as_str(), value) {
+                        (key, _) if SILENT_KEYS.contains(&key) => {}
+                        ("inlineData" | "inline_data", Value::Object(_)) => self.inline(value),
+                        // Bedrock names the kind by the member.
+                        ("image", Value::Object(_)) => self.others += self.image(value),
+                        ("document" | "video" | "audio", Value::Object(_)) => self.media(value),
+                        _ => self.read(value),
                     }
                 }
             }
             Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    /// Adds what a part of Gemini's contents has in it as base64.
+    fn inline(&mut self, part: &Value) {
+        let kind = part.get("mimeType").or_else(|| part.get("mime_type"));
+        match kind.and_then(Value::as_str) {
+            Some(kind) if kind.starts_with("image/") => self.others += IMAGE_TOKENS_GEMINI,
+            _ => {
+                if let Some(bytes) = part.get("data") {
+                    self.media(bytes);
+                }
+            }
         }
     }
 
@@ -298,8 +335,8 @@ impl Counter {
                 for (key, value) in members {
                     match value {
                         Value::String(text) if GENERATED_KEYS.contains(&key.as_str()) => self.add(text),
-                        // The arguments of Anthropic's tool calls.
-                        Value::Object(_) if key == "input" => self.add(&value.to_string()),
+                        // The arguments of tool calls: Anthropic's, Gemini's.
+                        Value::Object(_) if key == "input" || key == "args" => self.add(&value.to_string()),
                         Value::Array(_) | Value::Object(_) => self.generated(value),
                         _ => {}
                     }
@@ -374,6 +411,28 @@ mod tests {
         assert_eq!(
             input(None, &Shape::Message, claude.as_bytes()),
             3 + 3 + IMAGE_TOKENS_CLAUDE + 100
+        );
+    }
+
+    #[test]
+    fn base64_in_the_words_of_google_and_aws_is_no_text() {
+        let bytes = "QUJD".repeat(400);
+        let gemini = format!(
+            r#"{{"contents":[{{"role":"user","parts":[{{"text":"hello world"}},{{"inlineData":{{"mimeType":"image/png","data":"{bytes}"}}}},
+            {{"inline_data":{{"mime_type":"audio/wav","data":"{bytes}"}}}}]}}]}}"#
+        );
+        // 1600 characters of base64 are 100 tokens; a message and a request have 3 each.
+        assert_eq!(
+            input(Some("gemini-3-pro"), &Shape::Content, gemini.as_bytes()),
+            2 + 3 + 3 + IMAGE_TOKENS_GEMINI + 100
+        );
+        let bedrock = format!(
+            r#"{{"messages":[{{"role":"user","content":[{{"text":"hello world"}},{{"image":{{"format":"png","source":{{"bytes":"{bytes}"}}}}}},
+            {{"document":{{"source":{{"bytes":"{bytes}"}}}}}}]}}]}}"#
+        );
+        assert_eq!(
+            input(Some("amazon.nova-pro-v1:0"), &Shape::Converse, bedrock.as_bytes()),
+            2 + 3 + 3 + IMAGE_TOKENS + 100
         );
     }
 

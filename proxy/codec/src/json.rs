@@ -1,6 +1,7 @@
 //! Reading parts of JSON without building the whole: raw values in place, one path, all numbers of an object.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Range;
 
@@ -40,6 +41,34 @@ pub(crate) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
 /// The name, if the value is a string that can be one.
 pub(crate) fn name(raw: Option<&RawValue>) -> Option<Name> {
     Name::new(&text(raw?)?).ok()
+}
+
+/// The count, if the value is a number; fractions are rounded up, as in [`Leaf::Count`].
+pub(crate) fn count(raw: &RawValue) -> Option<u64> {
+    let number: f64 = serde_json::from_str(raw.get()).ok()?;
+    raw.get().parse().ok().or(Some(number.abs().ceil() as u64))
+}
+
+/// A number of seconds in microseconds, rounded once, half to even; read digit by digit, as a float would lose some.
+pub(crate) fn micros(raw: &RawValue) -> Option<u64> {
+    const DIGITS: usize = 6;
+    let (whole, fraction) = raw.get().split_once('.').unwrap_or((raw.get(), ""));
+    if fraction.bytes().any(|byte| !byte.is_ascii_digit()) {
+        // With an exponent; nobody counts seconds that way.
+        let seconds: f64 = raw.get().parse().ok()?;
+        return Some((seconds * 1e6).round() as u64);
+    }
+    let (kept, rest) = fraction.split_at(fraction.len().min(DIGITS));
+    let micros = whole
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1_000_000)?
+        .checked_add(format!("{kept:0<DIGITS$}").parse().ok()?)?;
+    let half = |first: u8| match first.cmp(&b'5') {
+        Ordering::Equal if rest.bytes().skip(1).all(|byte| byte == b'0') => micros % 2 != 0,
+        order => order.is_ge(),
+    };
+    micros.checked_add(u64::from(rest.bytes().next().is_some_and(half)))
 }
 
 /// Whether the value is an object.
@@ -263,6 +292,26 @@ mod tests {
         let mut seen = Vec::new();
         leaves(raw, |path, leaf| seen.push(format!("{path} {leaf:?}")));
         assert_eq!(seen, ["a Count(1)", "b.c Count(2)", "b.d[] Count(1)", "b.d[].e Text(\"x\")"]);
+    }
+
+    #[test]
+    fn seconds_are_exact_to_the_microsecond() {
+        for (text, expected) in [
+            ("9", Some(9_000_000)),
+            ("8.47", Some(8_470_000)),
+            // Whisper's durations are 32-bit floats, written as 64-bit ones.
+            ("8.470000267028809", Some(8_470_000)),
+            ("0.0000015", Some(2)),
+            ("0.0000025", Some(2)),
+            ("0.00000250001", Some(3)),
+            ("1.5e2", Some(150_000_000)),
+            ("-1", None),
+            ("\"9\"", None),
+            ("null", None),
+        ] {
+            let raw: &RawValue = serde_json::from_str(text).unwrap();
+            assert_eq!(micros(raw), expected, "{text}");
+        }
     }
 
     #[test]

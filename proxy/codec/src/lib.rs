@@ -3,11 +3,12 @@
 //! Pure: bytes in, facts out. No sockets, no runtime, no prices. The proxy forwards bytes; this crate reads them beside.
 //!
 //! # Signatures
-//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::template(Template)`; `name(&self) -> &str`
+//! - `Codec::openai()`, `Codec::anthropic()`, `Codec::gemini()` (Vertex AI too), `Codec::bedrock()`, `Codec::mistral()`,
+//!   `Codec::azure_openai()`, `Codec::azure_foundry()`, `Codec::template(Template)`; `name(&self) -> &Name`
 //! - `Codec::abort_rule(&self) -> AbortRule` of streams, `Codec::abort_rule_of(&self, &Request) -> AbortRule`
-//! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, .. }`
+//! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, region, .. }`
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
-//! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`
+//! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`, and `error_header(&self, &ErrorBody<'_>)` where the shape has one
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
 //! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
@@ -21,18 +22,27 @@
 
 mod answer;
 mod anthropic;
+mod bedrock;
 mod codec;
+mod cohere;
 mod collect;
 mod decode;
+mod elements;
 mod endpoint;
 mod error;
 mod estimate;
+mod form;
+mod frames;
+mod gemini;
 mod json;
 mod meter;
+mod mistral;
 mod openai;
+mod path;
 mod peek;
 mod reader;
 mod request;
+mod shape;
 mod sse;
 mod template;
 

@@ -8,10 +8,10 @@ use tollgate_record::{Name, UnknownUsage, Usage, UsageSource};
 use crate::answer::Answer;
 use crate::collect::{Collector, NUMBERS_BYTES_MAX, WHOLE_BYTES_MAX};
 use crate::decode::{Coding, Decoder};
-use crate::endpoint::Shape;
 use crate::reader::{Mode, Reader};
+use crate::shape::Shape;
 use crate::sse::Splitter;
-use crate::{Codec, Endpoint, Request, estimate};
+use crate::{Codec, Endpoint, Request, elements, estimate, frames};
 
 /// Longest error that is read of an endpoint without usage, in bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
@@ -72,15 +72,6 @@ pub struct Meter {
     request_body: Bytes,
 }
 
-// === impl Shape ===
-
-impl Shape {
-    /// Whether its streams say where they end; of a template's provider that is not known.
-    pub(crate) fn has_terminal_event(&self) -> bool {
-        !matches!(self, Self::Template(_))
-    }
-}
-
 // === impl Meter ===
 
 impl Meter {
@@ -108,6 +99,14 @@ impl Meter {
         };
         let unmeasured = !estimates && status.is_success() && (endpoint.may_cost || endpoint.bears_usage);
         let mut answer = Answer::new(shape, removes_usage);
+        answer.request_model.clone_from(&request.model);
+        answer.annotates = request.annotates;
+        if let Some(characters) = request.characters.filter(|_| status.is_success()) {
+            // Counted here: nobody reports them.
+            answer.usage.characters = Some(characters);
+            answer.usage.source = UsageSource::Estimated;
+        }
+        answer.head(headers);
         if let Shape::Template(places) = &endpoint.shape {
             answer.described_head(places, headers);
         }
@@ -162,7 +161,8 @@ impl Meter {
 
     /// Whether [`Self::metered`] would have to count tokens, which takes milliseconds, and at first a second for loading a vocabulary.
     pub fn needs_estimate(&self) -> bool {
-        self.estimates && (self.usage_so_far().input.is_none() || self.misses_output())
+        let usage = self.usage_so_far();
+        self.estimates && !is_told_otherwise(usage) && (usage.input.is_none() || self.misses_output())
     }
 
     /// What the answer was, by what has come so far.
@@ -179,7 +179,7 @@ impl Meter {
         let mut usage = self.usage_so_far().clone();
         if self.estimates {
             self.estimate(&mut usage, complete);
-        } else if self.unmeasured && !usage.is_known() {
+        } else if self.unmeasured && usage.source == UsageSource::None {
             // An answer that may have a price must not look free.
             usage.unknown.push(UnknownUsage {
                 field: UNMEASURED.into(),
@@ -203,6 +203,9 @@ impl Meter {
 
     /// Puts estimates where nothing was reported. What was reported stays, except that a placeholder for the output gives way to a larger estimate.
     fn estimate(&mut self, usage: &mut Usage, complete: bool) {
+        if is_told_otherwise(usage) {
+            return;
+        }
         let answer = &self.body.reader().answer;
         let model = answer.response_model.as_ref().or(self.request_model.as_ref()).cloned();
         let model = model.as_ref().map(Name::as_str);
@@ -235,6 +238,11 @@ impl Meter {
     }
 }
 
+/// Whether what was used is known, and is no tokens: images, say.
+fn is_told_otherwise(usage: &Usage) -> bool {
+    usage.is_known() && usage.input.is_none() && usage.output.is_none()
+}
+
 /// What an answer with this head is read as: a stream is known by its content type, not by the request's wish.
 fn mode(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Mode {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -246,14 +254,20 @@ fn mode(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Mode {
         .trim()
         .to_ascii_lowercase();
     let is_error = !status.is_success();
-    if !endpoint.bears_usage && !is_error {
+    if !endpoint.is_read() && !is_error {
         Mode::Opaque
     } else if media == "text/event-stream" {
         Mode::Events(Splitter::default())
+    } else if media == "application/vnd.amazon.eventstream" && matches!(endpoint.shape, Shape::Converse | Shape::Invocation { .. })
+    {
+        Mode::Frames(frames::Splitter::default())
     } else if media == "application/json" || media.ends_with("+json") {
+        if endpoint.streams && matches!(endpoint.shape, Shape::Content) {
+            return Mode::Elements(elements::Splitter::default());
+        }
         Mode::Document(Collector::new(match endpoint.shape {
-            _ if !endpoint.bears_usage => ERROR_BYTES_MAX,
-            Shape::Embeddings => NUMBERS_BYTES_MAX,
+            _ if !endpoint.is_read() => ERROR_BYTES_MAX,
+            Shape::Embeddings | Shape::ContentEmbeddings => NUMBERS_BYTES_MAX,
             _ => WHOLE_BYTES_MAX,
         }))
     } else {

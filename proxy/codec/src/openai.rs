@@ -1,16 +1,23 @@
 //! OpenAI's messages: chat completions, completions, embeddings and responses.
 //!
-//! Convention (openai 2.54.0, `types/completion_usage.py`, `types/responses/response_usage.py`): every detail stands INSIDE the totals.
-//! `cached_tokens` are "cached tokens present in the prompt", rejected predictions "are still counted in the total completion tokens".
-//! `total_tokens` is "prompt + completion": a host whose total says otherwise keeps something beside, see [`reconcile`].
+//! How their usage is read is told in [`usage`]; images, speech and transcriptions are read in [`media`].
+//!
+//! Calls of the provider's own tools are no part of the usage of a response: they are counted among its `output` (litellm 1.106.2,
+//! `llm_cost_calc/tool_call_cost_tracking.py`), or told in `tool_usage`. A container that one answer began and a later one uses again is counted in both,
+//! since nothing tells. Images that a response's tool generates are billed as calls of another model: they are shown, and have no price here.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tollgate_record::{Name, Usage, UsageSource};
+use tollgate_record::Name;
 
 use crate::answer::{Answer, unknown};
 use crate::json::{self, Leaf};
 use crate::peek;
+
+pub(crate) mod media;
+mod usage;
+
+pub(crate) use usage::take_usage;
 
 /// How many chunks are parsed in search of the model before the meter gives up: hosts put chunks of their own in front.
 const FIRST_LOOKS_MAX: u8 = 8;
@@ -28,6 +35,19 @@ struct Completion<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
+    /// Groq reports here, too.
+    #[serde(borrow)]
+    x_groq: Option<Reporting<'a>>,
+    /// `error` where the whole is one (Mistral).
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reporting<'a> {
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -57,7 +77,22 @@ struct Response<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow)]
     output: Option<Vec<Item<'a>>>,
+    #[serde(borrow)]
+    tool_usage: Option<&'a RawValue>,
 }
+
+/// Calls of the provider's own tools in a response.
+#[derive(Debug, Default)]
+pub(crate) struct Tools {
+    web_searches: u64,
+    file_searches: u64,
+    images: u64,
+    /// Containers that ran code, each once.
+    containers: Vec<Name>,
+}
+
+/// Most containers of one answer that are told apart.
+const CONTAINERS_MAX: usize = 64;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -66,6 +101,8 @@ struct Item<'a> {
     kind: Option<&'a RawValue>,
     #[serde(borrow)]
     action: Option<&'a RawValue>,
+    #[serde(borrow)]
+    container_id: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -114,13 +151,20 @@ fn read_completion(answer: &mut Answer, document: &[u8]) -> Option<bool> {
     answer.take_model(read.model);
     if let Some(error) = read.error {
         answer.take_error(error);
+    } else if read.object.is_some_and(|object| object.get() == "\"error\"")
+        && let Ok(error) = serde_json::from_slice(document)
+    {
+        answer.take_error(error);
     }
     take_tier(answer, read.service_tier);
     let choices = read.choices.as_deref();
     if let Some(reason) = choices.and_then(|choices| choices.iter().find_map(|choice| json::name(choice.finish_reason))) {
         answer.finish_reason = Some(reason);
     }
-    let usage = read.usage.or_else(|| choices?.iter().find_map(|choice| choice.usage));
+    let usage = read
+        .usage
+        .or_else(|| choices?.iter().find_map(|choice| choice.usage))
+        .or_else(|| read.x_groq?.usage);
     if let Some(usage) = usage {
         take_usage(answer, usage);
     }
@@ -147,7 +191,7 @@ pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
     match peek::TYPE.first_text(data) {
         Some(kind) if ends_response(kind) => {}
         Some(b"response.created" | b"response.in_progress" | b"response.queued") if answer.response_model.is_none() => {}
-        Some(b"response.output_item.done") if peek::WEB_SEARCH_CALL.is_in(data) => {}
+        Some(b"response.output_item.done") if peek::TOOL_CALLS.iter().any(|call| call.is_in(data)) => {}
         Some(kind) if kind.starts_with(b"response.") => return,
         _ => {}
     }
@@ -160,8 +204,9 @@ pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
         take_response(answer, response);
     }
     match (&*kind, &event.item) {
-        ("response.output_item.done", Some(item)) if is_search(item) => {
-            answer.usage.web_search = Some(answer.usage.web_search.unwrap_or_default().saturating_add(1));
+        ("response.output_item.done", Some(item)) => {
+            answer.tools.add(item);
+            answer.compose_tools();
         }
         ("error", _) => {
             // {"type": "error", "code", "message"}, or wrapped as {"type": "error", "error": {..}}.
@@ -203,24 +248,34 @@ fn take_response(answer: &mut Answer, response: &Response<'_>) {
     if let Some(reason) = reason.or(status) {
         answer.finish_reason = Some(reason);
     }
-    if let Some(output) = &response.output {
-        let searches = output.iter().filter(|item| is_search(item)).count() as u64;
-        if searches > 0 {
-            answer.usage.web_search = Some(searches);
-        }
-    }
     if let Some(usage) = response.usage {
         take_usage(answer, usage);
     }
+    // The whole output, or none of it yet.
+    if let Some(output) = response.output.as_ref().filter(|output| !output.is_empty()) {
+        answer.tools = Tools::default();
+        output.iter().for_each(|item| answer.tools.add(item));
+    }
+    let mut others = Vec::new();
+    if let Some(told) = response.tool_usage {
+        json::leaves(told, |path, leaf| match (path, leaf) {
+            ("web_search.num_requests", Leaf::Count(count)) => answer.tools.web_searches = count,
+            (path, Leaf::Count(count)) => unknown(&mut others, &format!("tool_usage.{path}"), count),
+            (_, Leaf::Text(_)) => {}
+        });
+    }
+    answer.compose_tools();
+    for field in others {
+        unknown(&mut answer.usage.unknown, &field.field, field.quantity);
+    }
 }
 
-/// Whether an item is a search that is billed: the tool's other actions (`open_page`, `find_in_page`) are steps within a search.
+/// Whether a call of the web's search is billed: the tool's other actions (`open_page`, `find_in_page`) are steps within a search.
 fn is_search(item: &Item<'_>) -> bool {
-    let is = |raw: Option<&RawValue>, wanted: &str| raw.and_then(json::text).is_some_and(|text| text == wanted);
     let action = item
         .action
         .and_then(|action| json::find(action.get().as_bytes(), &[json::Step::Key("type".into())]));
-    is(item.kind, "web_search_call") && (action.is_none() || is(action, "search"))
+    action.is_none_or(|action| action.get() == "\"search\"")
 }
 
 /// The tier that was used; requests for `fast` are answered with `priority`, and both are one tier (`types/responses/response.py`).
@@ -234,93 +289,38 @@ fn take_tier(answer: &mut Answer, tier: Option<&RawValue>) {
     }
 }
 
-/// Takes a usage object in place of earlier ones: repeated objects are running totals, never parts.
-pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
-    if !json::is_object(raw) {
-        return false;
-    }
-    let mut usage = Usage::default();
-    let mut total = None;
-    json::leaves(raw, |path, leaf| {
-        let Leaf::Count(count) = leaf else { return };
-        let field = match path {
-            "prompt_tokens" | "input_tokens" => &mut usage.input,
-            "completion_tokens" | "output_tokens" => &mut usage.output,
-            "total_tokens" => &mut total,
-            // The second pair is Anthropic's OpenAI-compatible surface and DeepSeek, whose misses are the rest of the prompt.
-            "prompt_tokens_details.cached_tokens" | "input_tokens_details.cached_tokens" => &mut usage.cache_read,
-            "cached_tokens" | "prompt_cache_hit_tokens" if usage.cache_read.is_none() => &mut usage.cache_read,
-            "prompt_tokens_details.cache_write_tokens" | "input_tokens_details.cache_write_tokens" => &mut usage.cache_creation,
-            "prompt_tokens_details.audio_tokens" | "input_tokens_details.audio_tokens" => &mut usage.audio_in,
-            "completion_tokens_details.reasoning_tokens" | "output_tokens_details.reasoning_tokens" => &mut usage.reasoning,
-            "completion_tokens_details.audio_tokens" | "output_tokens_details.audio_tokens" => &mut usage.audio_out,
-            path if is_informational(path) => return,
-            path => return unknown(&mut usage.unknown, path, count),
+// === impl Tools ===
+
+impl Tools {
+    fn add(&mut self, item: &Item<'_>) {
+        let kind = item.kind.and_then(json::text);
+        let count = match kind.as_deref() {
+            Some("web_search_call") if is_search(item) => &mut self.web_searches,
+            Some("file_search_call") => &mut self.file_searches,
+            Some("image_generation_call") => &mut self.images,
+            Some("code_interpreter_call") => {
+                let container = json::name(item.container_id).filter(|id| !self.containers.contains(id));
+                self.containers
+                    .extend(container.filter(|_| self.containers.len() < CONTAINERS_MAX));
+                return;
+            }
+            _ => return,
         };
-        *field = Some(count);
-    });
-    if !usage.is_known() && total.is_none() && usage.unknown.is_empty() {
-        return false;
+        *count = count.saturating_add(1);
     }
-    reconcile(&mut usage, total, answer.shape.has_output());
-    usage.source = UsageSource::Reported;
-    let before = std::mem::take(&mut answer.usage);
-    answer.usage = Usage {
-        web_search: before.web_search,
-        remaining: before.remaining,
-        service_tier: before.service_tier,
-        region: before.region,
-        ..usage
-    };
-    answer.output_is_final = answer.usage.output.is_some();
-    true
 }
 
-/// Fields that are parts of counts which are taken, and have no price of their own.
-fn is_informational(path: &str) -> bool {
-    matches!(
-        path,
-        "completion_tokens_details.accepted_prediction_tokens"
-            | "completion_tokens_details.rejected_prediction_tokens"
-            | "prompt_tokens_details.text_tokens"
-            // Images in a prompt are billed as its other tokens are (OpenAI's guide to images and vision: converted to tokens at the model's rate).
-            | "prompt_tokens_details.image_tokens"
-            | "input_tokens_details.image_tokens"
-            | "input_tokens_details.text_tokens"
-            | "completion_tokens_details.text_tokens"
-            | "output_tokens_details.text_tokens"
-            | "cached_tokens"
-            | "prompt_cache_hit_tokens"
-            | "prompt_cache_miss_tokens"
-    )
-}
+// === impl Answer ===
 
-/// Brings a usage object into the ledger's convention.
-///
-/// - Output that is not told but follows from the total is taken from it.
-/// - A total of input, output and reasoning says that reasoning stands beside the output (xAI's chat completions).
-/// - A total that is larger for another reason (Google's compatible endpoint leaves thinking out) keeps the difference as an unknown field.
-/// - Audio that was read from a cache is counted there.
-fn reconcile(usage: &mut Usage, total: Option<u64>, has_output: bool) {
-    if let (Some(total), Some(input), None, true) = (total, usage.input, usage.output, has_output) {
-        usage.output = Some(total.saturating_sub(input));
-    }
-    let told = usage
-        .input
-        .unwrap_or_default()
-        .saturating_add(usage.output.unwrap_or_default());
-    let beside = total.unwrap_or_default().saturating_sub(told);
-    if beside > 0 {
-        match usage.output {
-            Some(output) if usage.reasoning == Some(beside) => usage.output = Some(output.saturating_add(beside)),
-            _ => unknown(&mut usage.unknown, "total_tokens", beside),
+impl Answer {
+    fn compose_tools(&mut self) {
+        let Self { tools, usage, .. } = self;
+        let some = |count: u64| (count > 0).then_some(count);
+        usage.web_search = some(tools.web_searches);
+        usage.file_search = some(tools.file_searches);
+        usage.code_interpreter = some(tools.containers.len() as u64);
+        if tools.images > 0 {
+            unknown(&mut usage.unknown, "image_generation_call", tools.images);
         }
-    }
-    if let (Some(audio), Some(input)) = (usage.audio_in, usage.input) {
-        let cached = usage
-            .cache_read
-            .unwrap_or_default()
-            .saturating_add(usage.cache_creation.unwrap_or_default());
-        usage.audio_in = Some(audio.min(input.saturating_sub(cached)));
     }
 }

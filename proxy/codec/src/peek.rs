@@ -20,7 +20,28 @@ pub(crate) static FINISH_REASON: LazyLock<Key> = LazyLock::new(|| Key::new("\"fi
 pub(crate) static ERROR: LazyLock<Key> = LazyLock::new(|| Key::new("\"error\""));
 pub(crate) static MODEL: LazyLock<Key> = LazyLock::new(|| Key::new("\"model\""));
 pub(crate) static TYPE: LazyLock<Key> = LazyLock::new(|| Key::new("\"type\""));
-pub(crate) static WEB_SEARCH_CALL: LazyLock<Key> = LazyLock::new(|| Key::new("\"web_search_call\""));
+/// Calls of OpenAI's own tools that cost something.
+pub(crate) static TOOL_CALLS: LazyLock<[Key; 4]> = LazyLock::new(|| {
+    [
+        "\"web_search_call\"",
+        "\"file_search_call\"",
+        "\"code_interpreter_call\"",
+        "\"image_generation_call\"",
+    ]
+    .map(Key::new)
+});
+pub(crate) static MESSAGE_END: LazyLock<Key> = LazyLock::new(|| Key::new("\"message-end\""));
+pub(crate) static USAGE_METADATA: LazyLock<Key> = LazyLock::new(|| Key::new("\"usageMetadata\""));
+pub(crate) static MODEL_VERSION: LazyLock<Key> = LazyLock::new(|| Key::new("\"modelVersion\""));
+pub(crate) static FINISH_REASON_CAMEL: LazyLock<Key> = LazyLock::new(|| Key::new("\"finishReason\""));
+pub(crate) static GROUNDING_METADATA: LazyLock<Key> = LazyLock::new(|| Key::new("\"groundingMetadata\""));
+pub(crate) static PROMPT_FEEDBACK: LazyLock<Key> = LazyLock::new(|| Key::new("\"promptFeedback\""));
+pub(crate) static BYTES: LazyLock<Key> = LazyLock::new(|| Key::new("\"bytes\""));
+pub(crate) static INVOCATION_METRICS: LazyLock<Key> = LazyLock::new(|| Key::new("\"amazon-bedrock-invocationMetrics\""));
+pub(crate) static METADATA: LazyLock<Key> = LazyLock::new(|| Key::new("\"metadata\""));
+pub(crate) static STOP_REASON: LazyLock<Key> = LazyLock::new(|| Key::new("\"stop_reason\""));
+pub(crate) static STOP_REASON_CAMEL: LazyLock<Key> = LazyLock::new(|| Key::new("\"stopReason\""));
+pub(crate) static COMPLETION_REASON: LazyLock<Key> = LazyLock::new(|| Key::new("\"completionReason\""));
 
 // === impl Key ===
 
@@ -51,11 +72,49 @@ impl Key {
         value.get(..memchr::memchr(b'"', value)?)
     }
 
+    /// The last value and its text, if it is a member of the document itself and the document is whole: what a model generates may have members of
+    /// that name.
+    pub(crate) fn last_of_top<'a, T: Deserialize<'a>>(&self, json: &'a [u8]) -> Option<(T, &'a [u8])> {
+        let value = value_at(json, self.reverse.rfind(json)? + self.bytes)?;
+        let mut values = serde_json::Deserializer::from_slice(value).into_iter::<T>();
+        let read = values.next()?.ok()?;
+        let (text, rest) = value.split_at_checked(values.byte_offset())?;
+        closes_once(rest).then_some((read, text))
+    }
+
     /// The last value, where the JSON around it may be cut.
     pub(crate) fn last_value<'a>(&self, json: &'a [u8]) -> Option<&'a RawValue> {
         let value = value_at(json, self.reverse.rfind(json)? + self.bytes)?;
         <&RawValue>::deserialize(&mut serde_json::Deserializer::from_slice(value)).ok()
     }
+}
+
+/// Whether the rest of a document, from between two of its members, closes nothing but the document.
+fn closes_once(rest: &[u8]) -> bool {
+    let mut depth = 1_u32;
+    let mut at = 0;
+    while let Some(&byte) = rest.get(at) {
+        at += 1;
+        match byte {
+            b'"' => loop {
+                let Some(found) = memchr::memchr2(b'"', b'\\', rest.get(at..).unwrap_or_default()) else {
+                    return false;
+                };
+                at += found + 1;
+                if rest.get(at - 1) == Some(&b'"') {
+                    break;
+                }
+                at += 1;
+            },
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => match depth {
+                1 => return byte == b'}' && rest.get(at..).is_some_and(|end| end.trim_ascii().is_empty()),
+                _ => depth -= 1,
+            },
+            _ => {}
+        }
+    }
+    false
 }
 
 /// What follows a key and its colon.
@@ -84,5 +143,22 @@ mod tests {
             r#"{"a":1}"#
         );
         assert!(USAGE.last_value(br#""usage":{"a"#).is_none());
+    }
+
+    #[test]
+    fn a_member_of_the_document_is_told_from_one_that_was_generated() {
+        let top = |json: &str| {
+            let (read, text) = USAGE.last_of_top::<serde_json::Value>(json.as_bytes())?;
+            assert_eq!(serde_json::from_slice::<serde_json::Value>(text).unwrap(), read);
+            Some(read.to_string())
+        };
+        assert_eq!(
+            top(r#"{"args":{"usage":{"a":9}},"usage":{"a":1},"x":["}",{}]} "#).as_deref(),
+            Some(r#"{"a":1}"#)
+        );
+        assert_eq!(top(r#"{"args":{"usage":{"a":9}}}"#), None);
+        assert_eq!(top(r#"{"args":[{"usage":{"a":9}}],"x":1}"#), None);
+        assert_eq!(top(r#"{"usage":{"a":1},"x":"cut"#), None);
+        assert_eq!(top(r#"{"usage":{"a":1}"#), None);
     }
 }

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use crate::answer::Answer;
 use crate::collect::Collector;
 use crate::decode::DECODED_BYTES_MAX;
+use crate::elements;
 use crate::estimate;
+use crate::frames;
+use crate::shape::Shape;
 use crate::sse::Splitter;
 
 /// What is kept of a stream's beginning, in bytes, so that its output can be estimated if its usage never comes.
@@ -20,13 +23,21 @@ pub(crate) struct Reader {
     pub(crate) mode: Mode,
     /// Bytes that have come, decompressed.
     pub(crate) bytes: u64,
-    /// Whether output may have to be estimated.
-    keeps: bool,
-    kept: Vec<u8>,
+    kept: Kept,
     /// All that has come has been read.
     read: bool,
     /// The JSON document was understood.
     understood: bool,
+}
+
+/// The beginning of a stream's text, kept where its output may have to be estimated.
+#[derive(Debug)]
+struct Kept {
+    wanted: bool,
+    /// Lines of server-sent events, as they came or as the payloads of another stream would be.
+    text: Vec<u8>,
+    /// Bytes of all that would have been kept without a limit.
+    total: u64,
 }
 
 /// What an answer is read as.
@@ -38,6 +49,10 @@ pub(crate) enum Mode {
     Document(Collector),
     /// Server-sent events.
     Events(Splitter),
+    /// A JSON array that is streamed.
+    Elements(elements::Splitter),
+    /// An event stream of AWS's.
+    Frames(frames::Splitter),
 }
 
 // === impl Reader ===
@@ -48,8 +63,11 @@ impl Reader {
             answer,
             mode,
             bytes: 0,
-            keeps,
-            kept: Vec::new(),
+            kept: Kept {
+                wanted: keeps,
+                text: Vec::new(),
+                total: 0,
+            },
             read: true,
             understood: false,
         }
@@ -78,10 +96,29 @@ impl Reader {
                     [bytes, held].concat().into()
                 }
             }
-            Mode::Events(splitter) => {
-                splitter.read(&frame, &mut self.answer);
+            _ => {
+                self.read_stream(&frame);
                 frame
             }
+        }
+    }
+
+    /// Reads more of a stream that is sent on as it is.
+    fn read_stream(&mut self, text: &[u8]) {
+        let Self { answer, mode, kept, .. } = self;
+        match mode {
+            Mode::Opaque | Mode::Document(_) => {}
+            Mode::Events(splitter) => splitter.read(text, answer),
+            Mode::Elements(splitter) => {
+                splitter.read(text, |element| {
+                    kept.event(element);
+                    answer.element(element);
+                });
+                answer.terminal |= splitter.ended();
+            }
+            Mode::Frames(splitter) => splitter.read(text, |message| {
+                kept.event(answer.frame(message));
+            }),
         }
     }
 
@@ -90,8 +127,9 @@ impl Reader {
         if std::mem::replace(&mut self.read, true) {
             return;
         }
+        self.answer.read_pending();
         match &mut self.mode {
-            Mode::Opaque => {}
+            Mode::Opaque | Mode::Elements(_) | Mode::Frames(_) => {}
             Mode::Events(splitter) => splitter.read_rest(&mut self.answer),
             Mode::Document(collector) if collector.is_whole() => {
                 let whole = collector.start();
@@ -116,10 +154,16 @@ impl Reader {
     /// Whether the answer says itself that it is whole; `None` if it cannot say.
     pub(crate) fn is_whole(&self) -> Option<bool> {
         match &self.mode {
-            Mode::Events(_) if self.answer.terminal => Some(true),
+            Mode::Opaque | Mode::Document(_) if !self.understood => None,
+            Mode::Opaque => None,
+            Mode::Document(_) => Some(true),
+            _ if self.answer.terminal => Some(true),
+            Mode::Frames(splitter) if splitter.is_broken() => None,
+            Mode::Elements(_) | Mode::Frames(_) => Some(false),
             Mode::Events(_) if self.answer.shape.has_terminal_event() => Some(false),
-            Mode::Document(_) if self.understood => Some(true),
-            _ => None,
+            // Gemini's streams just end; one whose model has not said why it stopped has not.
+            Mode::Events(_) if matches!(self.answer.shape, Shape::Content) && self.answer.finish_reason.is_none() => Some(false),
+            Mode::Events(_) => None,
         }
     }
 
@@ -128,7 +172,9 @@ impl Reader {
         let shape = &self.answer.shape;
         match &mut self.mode {
             Mode::Opaque => None,
-            Mode::Events(_) => Some(estimate::streamed(model, shape, &self.kept, self.bytes)),
+            Mode::Events(_) | Mode::Elements(_) | Mode::Frames(_) => {
+                Some(estimate::streamed(model, shape, &self.kept.text, self.kept.total))
+            }
             Mode::Document(collector) if collector.total() == 0 => None,
             Mode::Document(collector) if collector.is_whole() => Some(estimate::output(model, shape, &collector.start())),
             Mode::Document(collector) => Some(estimate::unread(collector.total() as u64)),
@@ -138,9 +184,36 @@ impl Reader {
     fn count(&mut self, text: &[u8]) {
         self.bytes = self.bytes.saturating_add(text.len() as u64);
         self.read = false;
-        if self.keeps && matches!(self.mode, Mode::Events(_)) {
-            let room = KEPT_BYTES_MAX.saturating_sub(self.kept.len());
-            self.kept
+        if matches!(self.mode, Mode::Events(_)) {
+            self.kept.push(text);
+        }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Keeps the payload of an event as a line of server-sent events.
+    fn event(&mut self, payload: &[u8]) {
+        if !self.wanted || self.text.len() == KEPT_BYTES_MAX {
+            self.total = self.total.saturating_add(payload.len() as u64);
+            return;
+        }
+        self.push(b"data:");
+        let from = self.text.len();
+        self.push(payload);
+        // Inside JSON, line ends are spaces.
+        for byte in self.text.iter_mut().skip(from).filter(|byte| matches!(byte, b'\n' | b'\r')) {
+            *byte = b' ';
+        }
+        self.push(b"\n");
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.total = self.total.saturating_add(text.len() as u64);
+        if self.wanted {
+            let room = KEPT_BYTES_MAX.saturating_sub(self.text.len());
+            self.text
                 .extend_from_slice(text.get(..room.min(text.len())).unwrap_or_default());
         }
     }
@@ -156,7 +229,7 @@ impl Write for Reader {
         match &mut self.mode {
             Mode::Opaque => {}
             Mode::Document(collector) => collector.push(Bytes::copy_from_slice(text)),
-            Mode::Events(splitter) => splitter.read(text, &mut self.answer),
+            _ => self.read_stream(text),
         }
         Ok(text.len())
     }

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tollgate_record::Name;
 
 use crate::template::{Places, Sources};
-use crate::{BadRequest, json};
+use crate::{BadRequest, form, json};
 
 /// What a request asks for.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,10 @@ pub struct Request {
     pub stream: bool,
     /// Model that answers, where a template finds it in the request.
     pub(crate) answer_model: Option<Name>,
+    /// Characters of text that are to be spoken.
+    pub(crate) characters: Option<u64>,
+    /// Whether annotations of the pages that are read are asked for.
+    pub(crate) annotates: bool,
     /// Where the values of `model` stand; of repeated keys each.
     models: Vec<Range<usize>>,
     /// Where the first member would begin, and whether there is one.
@@ -87,6 +91,8 @@ impl Request {
             model: json::name(top.models.last().copied()),
             stream,
             answer_model: None,
+            characters: None,
+            annotates: false,
             models: top.models.iter().filter_map(|raw| json::span(body, raw)).collect(),
             first_member: memchr::memchr(b'{', body).map(|at| (at + 1, !top.empty)),
             usage_edits: Vec::new(),
@@ -103,6 +109,29 @@ impl Request {
             Some(b'{') => Self::read(body, false).unwrap_or_default(),
             _ => Self::default(),
         }
+    }
+
+    /// Reads a form.
+    pub(crate) fn form(headers: &HeaderMap, body: &[u8]) -> Self {
+        Self {
+            model: form::field(headers, body, "model").and_then(|model| Name::new(model).ok()),
+            stream: form::field(headers, body, "stream").is_some_and(|stream| stream.eq_ignore_ascii_case("true")),
+            ..Self::default()
+        }
+    }
+
+    /// Counts the characters that are to be spoken: Unicode code points.
+    pub(crate) fn count_characters(&mut self, body: &[u8]) {
+        let input = json::find(body, &[json::Step::Key("input".into())]).and_then(json::text);
+        self.characters = input.map(|input| input.chars().count() as u64);
+    }
+
+    /// Looks whether annotations of pages are asked for.
+    pub(crate) fn find_annotations(&mut self, body: &[u8]) {
+        self.annotates = ["document_annotation_format", "bbox_annotation_format"].iter().any(|key| {
+            let format = json::find(body, &[json::Step::Key((*key).into())]);
+            format.is_some_and(json::is_object)
+        });
     }
 
     /// Reads a request as a template says.

@@ -389,7 +389,7 @@ fn last_key(path: &str) -> Option<&str> {
     plain(key).then_some(key)
 }
 
-fn percent_decoded(text: &str) -> Cow<'_, str> {
+pub(crate) fn percent_decoded(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }

@@ -1,9 +1,16 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod anthropic;
+mod bedrock;
 mod broken;
+mod cases;
+mod cohere;
+mod gemini;
+mod media;
+mod mistral;
 mod openai;
 mod splits;
+mod vendors;
 
 use std::io::Write as _;
 
@@ -19,6 +26,8 @@ pub(super) struct Call {
     pub(super) request: String,
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
+    /// Content type of the request.
+    pub(super) sent_as: &'static str,
 }
 
 /// What came of it.
@@ -36,6 +45,7 @@ impl Call {
             request: request.to_owned(),
             status: 200,
             headers: vec![("content-type", "application/json".into())],
+            sent_as: "application/json",
         }
     }
 
@@ -67,7 +77,8 @@ impl Call {
     pub(super) fn meter(&self) -> Meter {
         let body = Bytes::copy_from_slice(self.request.as_bytes());
         let endpoint = self.codec.endpoint(&Method::POST, self.path.split('?').next().unwrap());
-        let request = self.codec.read(&endpoint, self.path, &HeaderMap::new(), &body).unwrap();
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, self.sent_as.parse().unwrap())]);
+        let request = self.codec.read(&endpoint, self.path, &headers, &body).unwrap();
         Meter::new(&self.codec, &endpoint, &request, body, &self.head())
     }
 
@@ -91,6 +102,13 @@ impl Call {
 
     pub(super) fn answer(&self, body: &str) -> Metered {
         let seen = self.frames([body.as_bytes()], End::Complete);
+        assert_eq!(seen.sent, body);
+        seen.metered
+    }
+
+    /// Answers with a body that is no text.
+    pub(super) fn answer_bytes(&self, body: &[u8]) -> Metered {
+        let seen = self.frames([body], End::Complete);
         assert_eq!(seen.sent, body);
         seen.metered
     }

@@ -80,14 +80,14 @@ fn zero_is_reported_and_absent_is_not() {
 fn unknown_fields_are_kept_with_their_path_unless_zero() {
     let usage = chat()
         .answer(
-            r#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"cost":0.00012,"num_searches":0,"nothing":null,
-            "prompt_tokens_details":{"video_tokens":9},"list":[{"a":1}]}}"#,
+            r#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3,"energy":0.00012,"num_searches":0,"nothing":null,
+            "prompt_tokens_details":{"smell_tokens":9},"list":[{"a":1}]}}"#,
         )
         .usage;
     let fields: Vec<_> = usage.unknown.iter().map(|field| (&*field.field, field.quantity)).collect();
     assert_eq!(
         fields,
-        [("cost", 1), ("prompt_tokens_details.video_tokens", 9), ("list[].a", 1)]
+        [("energy", 1), ("prompt_tokens_details.smell_tokens", 9), ("list[].a", 1)]
     );
     let many: Vec<_> = (0..100).map(|count| format!(r#""f{count}":1"#)).collect();
     let usage = chat()
@@ -398,6 +398,55 @@ fn a_streamed_response_tells_them_in_its_last_event() {
         (cut.usage.input, cut.usage.output),
         (Some(2), Some(1)),
         "\"hello world\" in, \"hello\" out"
+    );
+}
+
+const TOOLS: [&str; 6] = [
+    r#"{"type":"file_search_call","queries":["a","b"]}"#,
+    r#"{"type":"code_interpreter_call","container_id":"cntr_1","code":"1"}"#,
+    r#"{"type":"code_interpreter_call","container_id":"cntr_1","code":"2"}"#,
+    r#"{"type":"code_interpreter_call","container_id":"cntr_2","code":"3"}"#,
+    r#"{"type":"image_generation_call","result":"aGk="}"#,
+    r#"{"type":"web_search_call"}"#,
+];
+
+#[test]
+fn calls_of_the_providers_tools_are_counted_among_the_output() {
+    let usage = r#""usage":{"input_tokens":5,"output_tokens":6}"#;
+    let whole = format!(r#"{{"status":"completed","output":[{}],{usage}}}"#, TOOLS.join(","));
+    let events = TOOLS.map(|item| format!("data: {{\"type\":\"response.output_item.done\",\"item\":{item}}}\n\n"));
+    // The last event of some hosts has no output.
+    let bare = format!("data: {{\"type\":\"response.completed\",\"response\":{{\"output\":[],{usage}}}}}\n\n");
+    let full = format!("data: {{\"type\":\"response.completed\",\"response\":{whole}}}\n\n");
+    for metered in [
+        responses(false).answer(&whole),
+        responses(true).answer(&[&*events.concat(), &bare].concat()),
+        responses(true).answer(&[&*events.concat(), &full].concat()),
+    ] {
+        let usage = metered.usage;
+        assert_eq!(
+            (usage.web_search, usage.file_search, usage.code_interpreter),
+            (Some(1), Some(1), Some(2)),
+            "a container is one however often it runs code"
+        );
+        let unknown: Vec<_> = usage.unknown.iter().map(|field| (&*field.field, field.quantity)).collect();
+        assert_eq!(
+            unknown,
+            [("image_generation_call", 1)],
+            "it is billed as a call of another model"
+        );
+    }
+}
+
+#[test]
+fn what_a_host_tells_of_its_tools_wins_over_what_is_counted() {
+    let usage = responses(false)
+        .answer(r#"{"output":[{"type":"web_search_call"}],"usage":{"input_tokens":5,"output_tokens":6},"tool_usage":{"web_search":{"num_requests":3},"image_gen":{"input_tokens":0,"output_tokens":7}}}"#)
+        .usage;
+    let unknown: Vec<_> = usage.unknown.iter().map(|field| (&*field.field, field.quantity)).collect();
+    assert_eq!(
+        (usage.web_search, unknown),
+        (Some(3), vec![("tool_usage.image_gen.output_tokens", 7)])
     );
 }
 

@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use super::anthropic::{DELTA, START, STOP};
 use super::openai::{CHUNKS, DONE, USAGE_CHUNK};
 use super::*;
+use super::{bedrock, cohere, gemini, media};
 
 /// Every kind of answer, with its call.
-fn answers() -> Vec<(Call, String)> {
+fn answers() -> Vec<(Call, Vec<u8>)> {
     let chat = |options: &str| {
         let request = format!(r#"{{"model":"gpt-5","stream":true{options},"messages":[]}}"#);
         Call::stream(Codec::openai(), "/v1/chat/completions", &request)
@@ -24,7 +25,7 @@ fn answers() -> Vec<(Call, String)> {
         "event: response.completed\ndata: {\"type\":\"response.completed\",\ndata: \"response\":{\"usage\":{\"input_tokens\":5,\"output_tokens\":6}}}\n\n",
     );
     let document = r#"{"model":"m","choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":8}}"#;
-    vec![
+    let texts = vec![
         (chat(""), [": hello\n\n", CHUNKS, USAGE_CHUNK, DONE].concat()),
         (chat(""), [CHUNKS, USAGE_CHUNK, DONE].concat().replace('\n', "\r\n")),
         (chat(""), [CHUNKS, USAGE_CHUNK, DONE].concat().replace('\n', "\r")),
@@ -36,19 +37,31 @@ fn answers() -> Vec<(Call, String)> {
         (message(), [START, DELTA, STOP].concat().replace('\n', "\r\n")),
         (Call::stream(Codec::openai(), "/v1/responses", "{}"), response.to_owned()),
         (Call::new(Codec::openai(), "/v1/chat/completions", "{}"), document.to_owned()),
-    ]
+        (gemini::events(), gemini::sse("\r\n")),
+        (gemini::elements(), gemini::array()),
+        (media::transcribed_stream(), media::TRANSCRIPT.to_owned()),
+        (media::images_stream(), media::IMAGES.to_owned()),
+        (cohere::stream(), cohere::EVENTS.to_owned()),
+    ];
+    let frames = [
+        (bedrock::converse_stream(), bedrock::conversation()),
+        (bedrock::invoke_stream(bedrock::CLAUDE), bedrock::claude()),
+        (bedrock::invoke_stream(bedrock::LLAMA), bedrock::llama()),
+    ];
+    let texts = texts.into_iter().map(|(call, text)| (call, text.into_bytes()));
+    texts.chain(frames).collect()
 }
 
 #[test]
 fn every_split_in_two_meters_and_sends_the_same() {
     for (call, text) in answers() {
-        let whole = call.frames([text.as_bytes()], End::Complete);
+        let whole = call.frames([&*text], End::Complete);
         assert!(whole.metered.complete && whole.metered.usage.source == UsageSource::Reported);
         for at in 0..text.len() {
-            let (first, second) = text.as_bytes().split_at(at);
+            let (first, second) = text.split_at(at);
             assert_eq!(call.frames([first, second], End::Complete), whole, "split at {at}");
         }
-        assert_eq!(call.frames(text.as_bytes().chunks(1), End::Complete), whole);
+        assert_eq!(call.frames(text.chunks(1), End::Complete), whole);
     }
 }
 
@@ -56,8 +69,8 @@ fn every_split_in_two_meters_and_sends_the_same() {
 fn compressed_answers_are_metered_and_sent_as_they_are() {
     for coding in ["gzip", "deflate", "br", "zstd"] {
         for (call, text) in answers() {
-            let metered = call.frames([text.as_bytes()], End::Complete).metered;
-            let body = compressed(coding, text.as_bytes());
+            let metered = call.frames([&*text], End::Complete).metered;
+            let body = compressed(coding, &text);
             let call = call.header("content-encoding", coding);
             for size in [1, 7, body.len()] {
                 let seen = call.frames(body.chunks(size), End::Complete);
@@ -88,12 +101,12 @@ proptest! {
 
     #[test]
     fn random_frames_meter_and_send_the_same(
-        which in 0..8_usize,
+        which in 0..16_usize,
         coding in prop::sample::select(vec!["identity", "gzip", "deflate", "br", "zstd"]),
         sizes in prop::collection::vec(1..200_usize, 1..40),
     ) {
         let (call, text) = answers().swap_remove(which);
-        let body = compressed(coding, text.as_bytes());
+        let body = compressed(coding, &text);
         let call = call.header("content-encoding", coding);
         let whole = call.frames([&*body], End::Complete);
         let mut frames = Vec::new();
@@ -107,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_a_meter_fail(body in prop::collection::vec(any::<u8>(), 0..400), which in 0..8_usize, size in 1..50_usize) {
+    fn no_bytes_make_a_meter_fail(body in prop::collection::vec(any::<u8>(), 0..400), which in 0..16_usize, size in 1..50_usize) {
         let (call, _) = answers().swap_remove(which);
         call.frames(body.chunks(size), End::Cut);
         let text = format!("data: {{\"type\":{}\n\n", String::from_utf8_lossy(&body));
