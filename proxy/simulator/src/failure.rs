@@ -1,7 +1,8 @@
 //! A refusal in the words and the JSON shape of the provider that was asked.
 //!
 //! Shapes: OpenAI's error object as in openai-python `_exceptions.py` (message, type, param, code); Anthropic's as in
-//! its documentation of errors (`type: error`, an error type for every status, `request_id`).
+//! its documentation of errors (`type: error`, an error type for every status, `request_id`); Google's as in
+//! google.rpc.Status (code, message, status, details).
 
 use http::StatusCode;
 
@@ -13,8 +14,9 @@ use crate::route::Provider;
 /// Writes the body of an error answer.
 pub(crate) fn json(provider: Provider, refusal: &Refusal, request_id: &str, out: &mut Out) {
     match provider {
-        Provider::OpenAi => openai(refusal, out),
-        Provider::Anthropic => anthropic(refusal, request_id, out),
+        Provider::OpenAi | Provider::Azure | Provider::Mistral | Provider::Bedrock => openai(refusal, out),
+        Provider::Anthropic | Provider::VertexAnthropic => anthropic(provider, refusal, request_id, out),
+        Provider::Gemini | Provider::Vertex => google(provider, refusal, out),
     }
 }
 
@@ -55,8 +57,8 @@ fn openai(refusal: &Refusal, out: &mut Out) {
     optional(code, out).raw("}}");
 }
 
-fn anthropic(refusal: &Refusal, request_id: &str, out: &mut Out) {
-    let kind = match refusal.status().as_u16() {
+fn anthropic(provider: Provider, refusal: &Refusal, request_id: &str, out: &mut Out) {
+    let kind = match refusal.status(provider).as_u16() {
         401 => "authentication_error",
         402 => "billing_error",
         403 => "permission_error",
@@ -80,6 +82,49 @@ fn anthropic(refusal: &Refusal, request_id: &str, out: &mut Out) {
         other => out.string(&capital(&other.to_string())),
     };
     out.raw(r#"},"request_id":"#).string(request_id).raw("}");
+}
+
+fn google(provider: Provider, refusal: &Refusal, out: &mut Out) {
+    let status = refusal.status(provider);
+    let word = match status.as_u16() {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        409 => "ABORTED",
+        429 => "RESOURCE_EXHAUSTED",
+        499 => "CANCELLED",
+        501 => "UNIMPLEMENTED",
+        503 => "UNAVAILABLE",
+        504 => "DEADLINE_EXCEEDED",
+        500.. => "INTERNAL",
+        _ => "INVALID_ARGUMENT",
+    };
+    out.raw(r#"{"error":{"code":"#).number(status.as_u16().into());
+    out.raw(r#","message":"#);
+    match refusal {
+        Refusal::CredentialMissing if provider == Provider::Gemini => out.string(
+            "Method doesn't allow unregistered callers (callers without established identity). Please use API Key or \
+             other form of API consumer identity to call this API.",
+        ),
+        Refusal::CredentialMissing => out.string(
+            "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or \
+             other valid authentication credential.",
+        ),
+        Refusal::ModelUnknown { model } => out.string(&format!("models/{model} is not found for API version v1beta")),
+        Refusal::Asked {
+            status: StatusCode::TOO_MANY_REQUESTS,
+        } => out.string("You exceeded your current quota, please check your plan and billing details."),
+        Refusal::Asked {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+        } => out.string("The model is overloaded. Please try again later."),
+        other => out.string(&capital(&other.to_string())),
+    };
+    out.raw(r#","status":"#).string(word);
+    if let Some(field) = refusal.parameter() {
+        out.raw(r#","details":[{"@type":"type.googleapis.com/google.rpc.BadRequest","fieldViolations":[{"field":"#);
+        out.string(field).raw("}]}]");
+    }
+    out.raw("}}");
 }
 
 fn optional<'o>(text: Option<&str>, out: &'o mut Out) -> &'o mut Out {
@@ -151,10 +196,36 @@ mod tests {
         assert_eq!(missing["error"]["message"], "max_tokens: Field required");
     }
 
+    /// googleapis `google/rpc/status.proto` and `code.proto`.
+    #[test]
+    fn google_names_code_and_status() {
+        for (code, status) in [
+            (400, "INVALID_ARGUMENT"),
+            (429, "RESOURCE_EXHAUSTED"),
+            (500, "INTERNAL"),
+            (503, "UNAVAILABLE"),
+        ] {
+            let asked = StatusCode::from_u16(code).unwrap();
+            let error = shape(Provider::Gemini, &Refusal::Asked { status: asked });
+            assert_eq!(
+                (&error["error"]["code"], &error["error"]["status"]),
+                (&json!(code), &json!(status))
+            );
+        }
+        assert_eq!(
+            shape(Provider::Gemini, &Refusal::CredentialMissing)["error"]["status"],
+            "PERMISSION_DENIED"
+        );
+        assert_eq!(
+            shape(Provider::Vertex, &Refusal::CredentialMissing)["error"]["status"],
+            "UNAUTHENTICATED"
+        );
+    }
+
     #[test]
     fn whatever_a_request_said_the_error_is_json() {
         let reason = "a \"quote\" and a \\ and a \n".to_owned();
-        for provider in [Provider::OpenAi, Provider::Anthropic] {
+        for provider in [Provider::OpenAi, Provider::Anthropic, Provider::Gemini] {
             shape(provider, &Refusal::JsonSyntax { reason: reason.clone() });
             shape(
                 provider,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod google;
+
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};

@@ -1,11 +1,15 @@
 //! Token counts in their canonical meaning, and each provider's way of writing them.
 //!
-//! Canonical: `input` holds every input token, those read from and written to a cache and those of audio included;
-//! `output` holds every output token, reasoning and audio included. OpenAI writes the classes inside its totals.
-//! Anthropic writes cache reads and writes beside `input_tokens`, which are the uncached rest.
+//! Canonical: `input` holds every input token: those read from and written to a cache, of audio and images, and those
+//! that a tool of the provider's added; `output` holds every output token, reasoning, audio and images included. The
+//! classes of input are disjoint, and so are those of output. OpenAI writes the classes inside its totals. Anthropic
+//! writes cache reads and writes beside `input_tokens`, which are the uncached rest. The other providers' ways are in
+//! the files below `usage/`.
 //!
 //! Sources: openai-python `types/completion_usage.py` and `types/responses/response_usage.py` (2.54), and
 //! anthropic-sdk-python `types/usage.py` and `types/message_delta_usage.py` (2.12).
+
+pub(crate) mod google;
 
 use crate::directive::{Directives, UsageShape};
 use crate::out::Out;
@@ -24,6 +28,10 @@ pub(crate) struct Usage {
     pub(crate) reasoning: u64,
     pub(crate) audio_in: u64,
     pub(crate) audio_out: u64,
+    pub(crate) image_in: u64,
+    pub(crate) image_out: u64,
+    /// Input that tools of the provider's added (their results).
+    pub(crate) tool_input: u64,
     pub(crate) web_search: u64,
     shape: UsageShape,
     unknown: Option<(Box<str>, u64)>,
@@ -38,26 +46,31 @@ impl Usage {
         let (cache_write_5m, cache_write_1h) = asked.cache_writes();
         let (cache_read, audio_in) = (asked.cache_read.unwrap_or(0), asked.audio_in.unwrap_or(0));
         let (reasoning, audio_out) = (asked.reasoning.unwrap_or(thinking), asked.audio_out.unwrap_or(0));
-        let inside = cache_read + cache_write_5m + cache_write_1h + audio_in;
+        let (image_in, image_out) = (asked.image_in.unwrap_or(0), asked.image_out.unwrap_or(0));
+        let tool_input = asked.tool_input.unwrap_or(0);
+        let inside = cache_read + cache_write_5m + cache_write_1h + audio_in + image_in + tool_input;
         let usage = Self {
             input: asked.input.unwrap_or(input + inside),
             cache_read,
             cache_write_5m,
             cache_write_1h,
-            output: asked.output.unwrap_or(visible + reasoning + audio_out),
+            output: asked.output.unwrap_or(visible + reasoning + audio_out + image_out),
             reasoning,
             audio_in,
             audio_out,
+            image_in,
+            image_out,
+            tool_input,
             web_search: asked.web_search.unwrap_or(0),
             shape: asked.usage,
             unknown: asked.unknown_usage_field.clone(),
         };
         if inside > usage.input {
-            let reason = "is less than the cached, written and audio tokens that it includes";
+            let reason = "is less than the cached, written, audio, image and tool tokens that it includes";
             return Err(Refusal::DirectiveConflict { key: "input", reason });
         }
-        if usage.reasoning + usage.audio_out > usage.output {
-            let reason = "is less than the reasoning and audio tokens that it includes";
+        if usage.reasoning + usage.audio_out + usage.image_out > usage.output {
+            let reason = "is less than the reasoning, audio and image tokens that it includes";
             return Err(Refusal::DirectiveConflict { key: "output", reason });
         }
         Ok(if usage.shape == UsageShape::Zero {
@@ -79,10 +92,12 @@ impl Usage {
     /// The same usage when only so much output has been generated.
     pub(crate) fn with_output(&self, output: u64) -> Self {
         let reasoning = self.reasoning.min(output);
+        let audio_out = self.audio_out.min(output - reasoning);
         Self {
             output,
             reasoning,
-            audio_out: self.audio_out.min(output - reasoning),
+            audio_out,
+            image_out: self.image_out.min(output - reasoning - audio_out),
             ..self.clone()
         }
     }

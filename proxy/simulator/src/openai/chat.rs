@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{StreamOptions, choices, error_event, streaming};
+use super::{StreamOptions, choices, error_event, model, streaming};
 use crate::answer::{Answer, Content};
 use crate::directive::UsageAt;
 use crate::events::Events;
@@ -57,9 +57,9 @@ struct JsonSchema<'a> {
 ///
 /// # Errors
 /// A refusal where it is not JSON or misses a field.
-pub(crate) fn prompt(body: &[u8]) -> Result<Prompt<'_>, Refusal> {
+pub(crate) fn prompt<'a>(body: &'a [u8], deployment: Option<&'a str>) -> Result<Prompt<'a>, Refusal> {
     let request: Request<'_> = parse(body)?;
-    let model = request.model.ok_or(Refusal::FieldMissing { name: "model" })?;
+    let model = model(request.model, deployment)?;
     let messages = request.messages.ok_or(Refusal::FieldMissing { name: "messages" })?;
     if messages.is_empty() {
         return Err(Refusal::FieldInvalid {
