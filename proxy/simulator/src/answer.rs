@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::bedrock;
 use crate::directive::{CHUNKS_MAX, Directives, Echo, TEXT_BYTES_MAX, UsageAt};
 use crate::models;
 use crate::prompt::{Last, Prompt};
@@ -27,6 +28,10 @@ pub(crate) enum Interface {
     Messages,
     /// Google's `generateContent`.
     Generate,
+    /// Bedrock's `Converse`, and Nova's bodies.
+    Converse,
+    /// Bodies of Bedrock's other models, which take a text and give one.
+    Text,
 }
 
 /// What is said.
@@ -100,6 +105,9 @@ impl<'a> Answer<'a> {
             provider,
             model: match &asked.model {
                 Some(model) => Cow::Borrowed(model),
+                None if provider == Provider::Bedrock && interface == Interface::Messages => {
+                    Cow::Borrowed(bedrock::plain(&prompt.model.0))
+                }
                 None => models::answering(provider, &prompt.model.0),
             },
             content,
@@ -203,13 +211,17 @@ fn fits(interface: Interface, asked: &Directives) -> Result<(), Refusal> {
         return Err(Refusal::DirectiveConflict { key: "usage_at", reason });
     }
     let audio = interface == Interface::Chat || google;
-    let (images, tool_input, cache_write, web_search) = (google, google, !google, !openai_chunks);
+    let bedrock = matches!(interface, Interface::Converse | Interface::Text);
+    let (images, tool_input, web_search) = (google, google, !openai_chunks && !bedrock);
+    let cache_read = interface != Interface::Text;
+    let cache_write = cache_read && !google;
     for (key, fits, value) in [
         ("audio_in", audio, asked.audio_in),
         ("audio_out", audio, asked.audio_out),
         ("image_in", images, asked.image_in),
         ("image_out", images, asked.image_out),
         ("tool_input", tool_input, asked.tool_input),
+        ("cache_read", cache_read, asked.cache_read),
         ("cache_write", cache_write, asked.cache_write),
         ("cache_write_5m", cache_write, asked.cache_write_5m),
         ("cache_write_1h", cache_write, asked.cache_write_1h),

@@ -6,6 +6,8 @@
 use http::request::Parts;
 
 use crate::answer::{Answer, Interface};
+use crate::bedrock::Vendor;
+use crate::bedrock::converse::Dialect;
 use crate::directive::Directives;
 use crate::events::{Events, Frame, Framing};
 use crate::head::Kind;
@@ -14,7 +16,7 @@ use crate::prompt::Prompt;
 use crate::refusal::Refusal;
 use crate::route::{Delivery, Endpoint, Provider, Route};
 use crate::text::WORDS_DEFAULT;
-use crate::{anthropic, echo, google, openai};
+use crate::{anthropic, bedrock, echo, google, openai};
 
 /// Bytes that a JSON answer takes, roughly.
 const JSON_BYTES: usize = 1280;
@@ -27,6 +29,8 @@ pub(crate) struct Written {
     pub(crate) frames: Option<Vec<Frame>>,
     /// The generated tokens of a stream, by which it is paced.
     pub(crate) tokens: u64,
+    /// Headers of this answer alone.
+    pub(crate) headers: Vec<(&'static str, String)>,
 }
 
 /// Writes the answer of a route.
@@ -84,6 +88,21 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
             };
             return framed(&prompt, &answer, asked, out, (framing, kind), json, stream);
         }
+        Endpoint::Converse { stream } => {
+            let prompt = bedrock::converse::prompt(body, named.unwrap_or_default(), stream)?;
+            let answer = Answer::new(Interface::Converse, provider, &prompt, asked, echo())?;
+            let (framing, dialect) = ((Framing::AwsEvents, Kind::AwsEvents), Dialect::Converse);
+            return framed(
+                &prompt,
+                &answer,
+                asked,
+                out,
+                framing,
+                |answer, out| bedrock::converse::json(answer, &prompt, dialect, out),
+                |answer, events| bedrock::converse::stream(answer, &prompt, dialect, events),
+            );
+        }
+        Endpoint::Invoke { stream } => return invoke(named.unwrap_or_default(), stream, parts, body, asked),
         Endpoint::CountTokens => {
             let prompt = anthropic::messages::prompt(body, named, true)?;
             anthropic::messages::count(&prompt, &mut out);
@@ -119,8 +138,60 @@ impl Written {
             bytes: out.0,
             frames: None,
             tokens: 0,
+            headers: Vec::new(),
         }
     }
+}
+
+/// Bedrock's `InvokeModel`: the vendor's bodies, with the counts in headers and, in a stream, in the last chunk.
+fn invoke(model: &str, stream: bool, parts: &Parts, body: &[u8], asked: &Directives) -> Result<Written, Refusal> {
+    let vendor = Vendor::of(model);
+    let mut out = Out::with_capacity(JSON_BYTES);
+    if vendor == Vendor::TitanEmbedding {
+        if stream {
+            let (name, reason) = ("model", "does not support response streaming");
+            return Err(Refusal::FieldInvalid { name, reason });
+        }
+        let usage = bedrock::embeddings::json(body, asked, &mut out)?;
+        let headers = usage.invocation_headers(false);
+        return Ok(Written {
+            headers,
+            ..Written::json(out)
+        });
+    }
+    let (interface, prompt) = match vendor {
+        Vendor::Anthropic => (Interface::Messages, anthropic::messages::invoked(body, model, stream)?),
+        Vendor::Nova => (Interface::Converse, bedrock::converse::prompt(body, model, stream)?),
+        _ => (Interface::Text, bedrock::text::prompt(body, model, stream)?),
+    };
+    let echo = echo::text(asked.echo, parts, body);
+    let answer = Answer::new(interface, Provider::Bedrock, &prompt, asked, echo)?;
+    let written = framed(
+        &prompt,
+        &answer,
+        asked,
+        out,
+        (Framing::AwsChunks, Kind::AwsEvents),
+        |answer, out| match vendor {
+            Vendor::Anthropic => anthropic::messages::json(answer, out),
+            Vendor::Nova => bedrock::converse::json(answer, &prompt, Dialect::Nova, out),
+            _ => bedrock::text::json(answer, vendor, out),
+        },
+        |answer, events| match vendor {
+            Vendor::Anthropic => anthropic::messages::stream(answer, events),
+            Vendor::Nova => bedrock::converse::stream(answer, &prompt, Dialect::Nova, events),
+            _ => bedrock::text::stream(answer, vendor, events),
+        },
+    )?;
+    let mut headers = if stream {
+        vec![("x-amzn-bedrock-content-type", "application/json".to_owned())]
+    } else {
+        answer.usage.invocation_headers(interface != Interface::Text)
+    };
+    if let Some(tier) = &asked.service_tier {
+        headers.push(("x-amzn-bedrock-service-tier", tier.to_string()));
+    }
+    Ok(Written { headers, ..written })
 }
 
 /// Server-sent events as the provider frames them, or as they are asked for.
@@ -167,6 +238,7 @@ fn framed<'a>(
         bytes: events.out.0,
         frames: Some(events.frames),
         tokens: answer.content.tokens(),
+        headers: Vec::new(),
     })
 }
 
@@ -191,6 +263,12 @@ fn streamed(asked: &Directives, framing: Framing) -> Result<(), Refusal> {
         return Err(Refusal::DirectiveConflict {
             key: "cut_at",
             reason: "counts bytes of a whole answer, and this request asks for a stream",
+        });
+    }
+    if asked.encoding.is_some() && matches!(framing, Framing::AwsEvents | Framing::AwsChunks) {
+        return Err(Refusal::DirectiveConflict {
+            key: "encoding",
+            reason: "is not understood by Amazon's SDKs on event streams",
         });
     }
     let lines = matches!(framing, Framing::Sse { .. });

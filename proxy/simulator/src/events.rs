@@ -2,6 +2,7 @@
 //!
 //! An event is one frame of the body later, whatever comment lines come with it.
 
+use crate::eventstream;
 use crate::out::Out;
 
 /// Bytes that a stream's event takes, roughly.
@@ -23,6 +24,10 @@ pub(crate) enum Framing {
     Sse { crlf: bool, comments: bool },
     /// The elements of a JSON array.
     Array,
+    /// Messages of Amazon's event stream, each of the type that its name says.
+    AwsEvents,
+    /// Messages of Amazon's event stream of the type `chunk`, which wrap the events.
+    AwsChunks,
 }
 
 /// The events of one stream.
@@ -65,10 +70,29 @@ impl Events {
                 self.out.raw(if self.frames.is_empty() { "[" } else { ",\r\n" });
                 data(&mut self.out);
             }
+            Framing::AwsEvents | Framing::AwsChunks => {
+                let mut json = Out::default();
+                data(&mut json);
+                let place = self.frames.len();
+                match self.framing {
+                    Framing::AwsChunks => eventstream::chunk(place, &json.0, &mut self.out.0),
+                    _ => eventstream::event(name.unwrap_or_default(), place, json.0, &mut self.out.0),
+                }
+            }
         }
         self.frames.push(Frame {
             end: self.out.0.len(),
             paced,
+        });
+    }
+
+    /// Writes the exception by which Amazon's event streams end where a model fails.
+    pub(crate) fn exception(&mut self) {
+        let json = br#"{"message":"The model stream failed, as the x-simulate header asked","originalStatusCode":500}"#;
+        eventstream::exception("modelStreamErrorException", json, &mut self.out.0);
+        self.frames.push(Frame {
+            end: self.out.0.len(),
+            paced: false,
         });
     }
 

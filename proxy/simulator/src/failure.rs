@@ -2,7 +2,7 @@
 //!
 //! Shapes: OpenAI's error object as in openai-python `_exceptions.py` (message, type, param, code); Anthropic's as in
 //! its documentation of errors (`type: error`, an error type for every status, `request_id`); Google's as in
-//! google.rpc.Status (code, message, status, details).
+//! google.rpc.Status (code, message, status, details); Amazon's as in its JSON protocol (the type in a header).
 
 use http::StatusCode;
 
@@ -14,9 +14,21 @@ use crate::route::Provider;
 /// Writes the body of an error answer.
 pub(crate) fn json(provider: Provider, refusal: &Refusal, request_id: &str, out: &mut Out) {
     match provider {
-        Provider::OpenAi | Provider::Azure | Provider::Mistral | Provider::Bedrock => openai(refusal, out),
+        Provider::OpenAi | Provider::Azure | Provider::Mistral => openai(refusal, out),
         Provider::Anthropic | Provider::VertexAnthropic => anthropic(provider, refusal, request_id, out),
         Provider::Gemini | Provider::Vertex => google(provider, refusal, out),
+        Provider::Bedrock => aws(refusal, out),
+    }
+}
+
+/// The headers that belong to an error answer.
+pub(crate) fn headers(provider: Provider, refusal: &Refusal) -> Vec<(&'static str, String)> {
+    match provider {
+        Provider::Bedrock => {
+            let namespace = "http://internal.amazon.com/coral/com.amazon.bedrock/";
+            vec![("x-amzn-errortype", format!("{}:{namespace}", aws_type(refusal)))]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -127,6 +139,34 @@ fn google(provider: Provider, refusal: &Refusal, out: &mut Out) {
     out.raw("}}");
 }
 
+/// The exceptions of botocore's `bedrock-runtime` by their status codes.
+fn aws_type(refusal: &Refusal) -> &'static str {
+    match (refusal, refusal.status(Provider::Bedrock).as_u16()) {
+        (Refusal::CredentialMissing, _) => "MissingAuthenticationTokenException",
+        (Refusal::PathUnknown { .. } | Refusal::MethodNotAllowed { .. }, _) => "UnknownOperationException",
+        (_, 403) => "AccessDeniedException",
+        (_, 404) => "ResourceNotFoundException",
+        (_, 408) => "ModelTimeoutException",
+        (_, 424) => "ModelErrorException",
+        (_, 429) => "ThrottlingException",
+        (_, 503) => "ServiceUnavailableException",
+        (_, 500..) => "InternalServerException",
+        _ => "ValidationException",
+    }
+}
+
+fn aws(refusal: &Refusal, out: &mut Out) {
+    out.raw(r#"{"message":"#);
+    match refusal {
+        Refusal::CredentialMissing => out.string("Missing Authentication Token"),
+        Refusal::Asked {
+            status: StatusCode::TOO_MANY_REQUESTS,
+        } => out.string("Too many requests, please wait before trying again."),
+        other => out.string(&capital(&other.to_string())),
+    };
+    out.raw("}");
+}
+
 fn optional<'o>(text: Option<&str>, out: &'o mut Out) -> &'o mut Out {
     match text {
         Some(text) => out.string(text),
@@ -223,9 +263,26 @@ mod tests {
     }
 
     #[test]
+    fn amazon_names_the_exception_in_a_header() {
+        for (code, name) in [
+            (400, "ValidationException"),
+            (403, "AccessDeniedException"),
+            (424, "ModelErrorException"),
+            (429, "ThrottlingException"),
+            (503, "ServiceUnavailableException"),
+        ] {
+            let status = StatusCode::from_u16(code).unwrap();
+            let headers = headers(Provider::Bedrock, &Refusal::Asked { status });
+            assert!(headers[0].1.starts_with(name), "{headers:?}");
+        }
+        let missing = shape(Provider::Bedrock, &Refusal::CredentialMissing);
+        assert_eq!(missing, json!({"message": "Missing Authentication Token"}));
+    }
+
+    #[test]
     fn whatever_a_request_said_the_error_is_json() {
         let reason = "a \"quote\" and a \\ and a \n".to_owned();
-        for provider in [Provider::OpenAi, Provider::Anthropic, Provider::Gemini] {
+        for provider in [Provider::OpenAi, Provider::Anthropic, Provider::Gemini, Provider::Bedrock] {
             shape(provider, &Refusal::JsonSyntax { reason: reason.clone() });
             shape(
                 provider,

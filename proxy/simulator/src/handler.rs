@@ -67,6 +67,7 @@ pub(crate) async fn handle(
             Kind::Json,
             &request_id,
             asked,
+            failure::headers(provider, refusal),
             Body::whole(out.0, None, None),
         )
     };
@@ -114,7 +115,15 @@ pub(crate) async fn handle(
             Body::whole(bytes, asked.cut_at.map(|at| (at, reset)), Some(guard))
         }
     };
-    Ok(respond(provider, StatusCode::OK, written.kind, &request_id, &asked, body))
+    Ok(respond(
+        provider,
+        StatusCode::OK,
+        written.kind,
+        &request_id,
+        &asked,
+        written.headers,
+        body,
+    ))
 }
 
 /// The status to fail with, if this attempt shall fail.
@@ -225,7 +234,8 @@ async fn requests(context: &Context, parts: &Parts, request_id: &str) -> Respons
         }
     };
     let body = Body::whole(out.0, None, None);
-    respond(Provider::OpenAi, status, Kind::Json, request_id, &Directives::default(), body)
+    let asked = Directives::default();
+    respond(Provider::OpenAi, status, Kind::Json, request_id, &asked, Vec::new(), body)
 }
 
 /// Waits until a count of an id has come so far; false where time is up first.

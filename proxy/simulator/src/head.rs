@@ -5,7 +5,7 @@ use http::{Response, StatusCode};
 
 use crate::body::Body;
 use crate::directive::Directives;
-use crate::out::id;
+use crate::out::{id, uuid};
 use crate::route::Provider;
 
 /// Headers that are the same on every answer of OpenAI. The limits are never used up: nothing is limited here.
@@ -51,6 +51,8 @@ pub(crate) enum Kind {
     Json,
     /// A JSON text that comes in parts, without an announced length.
     JsonParts,
+    /// Amazon's binary events.
+    AwsEvents,
     Events,
 }
 
@@ -58,17 +60,19 @@ pub(crate) enum Kind {
 pub(crate) fn request_id(provider: Provider, sequence: u64) -> String {
     match provider {
         Provider::VertexAnthropic => id("req_vrtx_01", sequence, 22),
+        Provider::Bedrock => uuid(sequence),
         _ => id("req_01", sequence, 22),
     }
 }
 
-/// Puts the provider's head before a body.
+/// Puts the provider's head before a body; `own` are headers of this answer alone.
 pub(crate) fn respond(
     provider: Provider,
     status: StatusCode,
     kind: Kind,
     request_id: &str,
     asked: &Directives,
+    own: Vec<(&'static str, String)>,
     body: Body,
 ) -> Response<Body> {
     let mut response = Response::new(body);
@@ -81,7 +85,8 @@ pub(crate) fn respond(
         Provider::VertexAnthropic => (&GOOGLE, &["request-id"]),
         // Neither Gemini nor Vertex AI tells its identifier in a header; answers have one in their body.
         Provider::Gemini | Provider::Vertex => (&GOOGLE, &[]),
-        Provider::Azure | Provider::Mistral | Provider::Bedrock => (&[], &[]),
+        Provider::Bedrock => (&[], &["x-amzn-requestid"]),
+        Provider::Azure | Provider::Mistral => (&[], &[]),
     };
     for (name, value) in all {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -89,6 +94,11 @@ pub(crate) fn respond(
     if let Ok(value) = HeaderValue::from_str(request_id) {
         for name in id {
             headers.insert(HeaderName::from_static(name), value.clone());
+        }
+    }
+    for (name, value) in own {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(HeaderName::from_static(name), value);
         }
     }
     if provider == Provider::Gemini && status.is_success() {
@@ -104,6 +114,7 @@ pub(crate) fn respond(
                 HeaderValue::from_static("application/json; charset=UTF-8")
             }
             Kind::Json | Kind::JsonParts => HeaderValue::from_static("application/json"),
+            Kind::AwsEvents => HeaderValue::from_static("application/vnd.amazon.eventstream"),
             Kind::Events if matches!(provider, Provider::Gemini | Provider::Vertex) => {
                 HeaderValue::from_static("text/event-stream")
             }

@@ -5,8 +5,8 @@
 //! gateway: it depends on no other crate of the workspace.
 //!
 //! # Endpoints
-//! Those of OpenAI, Anthropic, the Gemini API and Vertex AI, each under a prefix of its own (`/openai`, `/anthropic`,
-//! `/gemini`, `/vertex`) and at the root; docs/simulator.md lists them. HTTP/1.1 and HTTP/2 with prior knowledge. Any
+//! Those of OpenAI, Anthropic, the Gemini API, Vertex AI and Bedrock, each under a prefix of its own (`/openai`,
+//! `/anthropic`, `/gemini`, `/vertex`, `/bedrock`) and at the root; docs/simulator.md lists them. HTTP/1.1 and HTTP/2 with prior knowledge. Any
 //! credential is taken; none at all is answered 401 or, where the provider does so, 403.
 //!
 //! `GET /simulator/requests?id=ID` shows how many requests with that id were seen and how they ended (`requests`,
@@ -73,12 +73,14 @@
 
 mod answer;
 mod anthropic;
+mod bedrock;
 mod body;
 mod directive;
 mod dispatch;
 mod echo;
 mod encode;
 mod events;
+mod eventstream;
 mod failure;
 mod google;
 mod handler;

@@ -51,6 +51,14 @@ pub(crate) enum Endpoint {
     BatchEmbedContents,
     /// Vertex AI's `predict` of embedding models.
     Predict,
+    /// Bedrock's interface for all models.
+    Converse {
+        stream: bool,
+    },
+    /// Bedrock's way of passing on the bodies of a model's vendor.
+    Invoke {
+        stream: bool,
+    },
     /// The simulator's own counts.
     Requests,
 }
@@ -324,6 +332,28 @@ mod tests {
             "/v1/projects/p/locations/l/publishers/google/models/m:rawPredict",
         );
         assert!(matches!(unknown.1, Err(Refusal::PathUnknown { .. })));
+    }
+
+    #[test]
+    fn bedrock_decodes_the_names_of_models() {
+        let (provider, endpoint) = (Provider::Bedrock, Endpoint::Converse { stream: true });
+        for (path, model) in [
+            ("/model/anthropic.claude-v2%3A1/converse-stream", "anthropic.claude-v2:1"),
+            (
+                "/bedrock/model/amazon.nova-lite-v1:0/converse-stream",
+                "amazon.nova-lite-v1:0",
+            ),
+            (
+                "/model/arn%3Aaws%3Abedrock%3A%3A1%3Ainference-profile%2Fus.m/converse-stream",
+                "arn:aws:bedrock::1:inference-profile/us.m",
+            ),
+            (
+                "/model/arn:aws:bedrock::1:inference-profile/us.m/converse-stream",
+                "arn:aws:bedrock::1:inference-profile/us.m",
+            ),
+        ] {
+            assert_eq!(named(path), (provider, model.to_owned(), endpoint.clone()));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! Sources: openai-python `types/completion_usage.py` and `types/responses/response_usage.py` (2.54), and
 //! anthropic-sdk-python `types/usage.py` and `types/message_delta_usage.py` (2.12).
 
+mod bedrock;
 pub(crate) mod google;
 
 use crate::directive::{Directives, UsageShape};
@@ -175,8 +176,9 @@ impl Usage {
         self.end(out);
     }
 
-    /// The value of `usage` in an Anthropic message: cache reads and writes beside `input_tokens`.
-    pub(crate) fn message(&self, out: &mut Out, service_tier: &str) {
+    /// The value of `usage` in an Anthropic message: cache reads and writes beside `input_tokens`. The tier and the place
+    /// are told by Anthropic alone, not by those who host its models.
+    pub(crate) fn message(&self, out: &mut Out, service_tier: Option<&str>) {
         if self.null(out) {
             return;
         }
@@ -190,9 +192,11 @@ impl Usage {
         }
         out.raw(r#","output_tokens":"#).number(self.output);
         self.message_details(out);
-        out.raw(r#","service_tier":"#)
-            .string(service_tier)
-            .raw(r#","inference_geo":"not_available""#);
+        if let Some(tier) = service_tier {
+            out.raw(r#","service_tier":"#)
+                .string(tier)
+                .raw(r#","inference_geo":"not_available""#);
+        }
         self.end(out);
     }
 
@@ -212,8 +216,7 @@ impl Usage {
     }
 
     fn message_input(&self, out: &mut Out) {
-        let uncached = self.input - self.cache_read - self.cache_write();
-        out.raw(r#""input_tokens":"#).number(uncached);
+        out.raw(r#""input_tokens":"#).number(self.uncached());
         if self.shape != UsageShape::Totals {
             out.raw(r#","cache_creation_input_tokens":"#).number(self.cache_write());
             out.raw(r#","cache_read_input_tokens":"#).number(self.cache_read);
@@ -302,7 +305,7 @@ mod tests {
     /// `cache_creation_input_tokens` and `cache_read_input_tokens`.
     #[test]
     fn anthropic_writes_cached_and_written_tokens_beside_its_input() {
-        let message = written(&every_class(), |usage, out| usage.message(out, "standard"));
+        let message = written(&every_class(), |usage, out| usage.message(out, Some("standard")));
         assert_eq!(message["input_tokens"], 250);
         assert_eq!(message["cache_read_input_tokens"], 600);
         assert_eq!(message["cache_creation_input_tokens"], 150);
@@ -368,7 +371,7 @@ mod tests {
         };
         assert_eq!(written(&asked, Usage::chat)["moon_tokens"], 9);
         assert_eq!(written(&asked, Usage::responses)["moon_tokens"], 9);
-        assert_eq!(written(&asked, |usage, out| usage.message(out, "standard"))["moon_tokens"], 9);
+        assert_eq!(written(&asked, |usage, out| usage.message(out, None))["moon_tokens"], 9);
     }
 
     #[test]

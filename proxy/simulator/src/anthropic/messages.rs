@@ -61,6 +61,15 @@ struct Format<'a> {
     schema: Option<&'a RawValue>,
 }
 
+/// Reads a request whose path says whether to stream.
+///
+/// # Errors
+/// As [`prompt`].
+pub(crate) fn invoked<'a>(body: &'a [u8], model: &'a str, stream: bool) -> Result<Prompt<'a>, Refusal> {
+    let prompt = prompt(body, Some(model), false)?;
+    Ok(Prompt { stream, ..prompt })
+}
+
 /// Reads a request; `named` is the model where the path names it.
 ///
 /// # Errors
@@ -204,11 +213,19 @@ pub(crate) fn stream(answer: &Answer<'_>, events: &mut Events) {
     }
     if answer.error_after.is_some() {
         events.cut_at_limit();
+        if answer.provider == Provider::Bedrock {
+            events.exception();
+            return;
+        }
         named(events, "error", false, |out| {
             out.raw(r#","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":null"#);
         });
     } else {
-        named(events, "message_stop", false, |_| {});
+        named(events, "message_stop", false, |out| {
+            if answer.provider == Provider::Bedrock {
+                answer.usage.metrics_member(true, out);
+            }
+        });
     }
 }
 
@@ -275,7 +292,8 @@ fn head(answer: &Answer<'_>, out: &mut Out) {
 
 fn usage_member(answer: &Answer<'_>, usage: &Usage, out: &mut Out) {
     if usage.reported() {
-        usage.message(out.raw(r#","usage":"#), &answer.service_tier);
+        let own = answer.provider == Provider::Anthropic;
+        usage.message(out.raw(r#","usage":"#), own.then_some(&*answer.service_tier));
     }
 }
 
