@@ -73,7 +73,7 @@ impl<'a> Answer<'a> {
         asked: &'a Directives,
         echo: Option<String>,
     ) -> Result<Self, Refusal> {
-        fits(interface, asked)?;
+        fits(interface, provider, asked)?;
         let size = Size {
             bytes: asked.bytes,
             chunks: asked.chunks,
@@ -196,11 +196,14 @@ fn bounded(prompt: &Prompt<'_>, asked: &Directives, content: &Content) -> Result
 }
 
 /// Refuses directives that mean nothing on this interface, rather than ignoring them.
-fn fits(interface: Interface, asked: &Directives) -> Result<(), Refusal> {
+fn fits(interface: Interface, provider: Provider, asked: &Directives) -> Result<(), Refusal> {
+    let mistral = provider == Provider::Mistral;
     let openai_chunks = matches!(interface, Interface::Chat | Interface::Completions);
     let google = interface == Interface::Generate;
     let fits = match asked.usage_at {
         UsageAt::Own => true,
+        UsageAt::Finish if mistral => true,
+        _ if mistral => false,
         UsageAt::Every => openai_chunks || google || interface == Interface::Messages,
         UsageAt::Finish => openai_chunks || google,
         UsageAt::NoChoices | UsageAt::EmptyDelta => openai_chunks,
@@ -210,11 +213,11 @@ fn fits(interface: Interface, asked: &Directives) -> Result<(), Refusal> {
     if !fits {
         return Err(Refusal::DirectiveConflict { key: "usage_at", reason });
     }
-    let audio = interface == Interface::Chat || google;
+    let audio = interface == Interface::Chat && !mistral || google;
     let bedrock = matches!(interface, Interface::Converse | Interface::Text);
     let (images, tool_input, web_search) = (google, google, !openai_chunks && !bedrock);
     let cache_read = interface != Interface::Text;
-    let cache_write = cache_read && !google;
+    let cache_write = cache_read && !google && !mistral;
     for (key, fits, value) in [
         ("audio_in", audio, asked.audio_in),
         ("audio_out", audio, asked.audio_out),
@@ -226,7 +229,7 @@ fn fits(interface: Interface, asked: &Directives) -> Result<(), Refusal> {
         ("cache_write_5m", cache_write, asked.cache_write_5m),
         ("cache_write_1h", cache_write, asked.cache_write_1h),
         ("web_search", web_search, asked.web_search),
-        ("seconds", false, asked.seconds),
+        ("seconds", mistral, asked.seconds),
         ("pages", false, asked.pages),
     ] {
         if value.is_some() && !fits {

@@ -16,7 +16,7 @@ use crate::prompt::Prompt;
 use crate::refusal::Refusal;
 use crate::route::{Delivery, Endpoint, Provider, Route};
 use crate::text::WORDS_DEFAULT;
-use crate::{anthropic, bedrock, echo, google, openai};
+use crate::{anthropic, bedrock, echo, google, mistral, openai};
 
 /// Bytes that a JSON answer takes, roughly.
 const JSON_BYTES: usize = 1280;
@@ -50,6 +50,9 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
         Endpoint::Chat => {
             let prompt = openai::chat::prompt(body, named)?;
             let answer = Answer::new(Interface::Chat, provider, &prompt, asked, echo())?;
+            if provider == Provider::Mistral {
+                return generated(&prompt, &answer, asked, out, mistral::chat::json, mistral::chat::stream);
+            }
             return generated(&prompt, &answer, asked, out, openai::chat::json, openai::chat::stream);
         }
         Endpoint::Completions => {
@@ -109,6 +112,7 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
         }
         Endpoint::Embeddings => openai::embeddings::json(provider, named, body, asked, &mut out)?,
         Endpoint::Moderations => openai::moderations::json(body, &mut out)?,
+        Endpoint::Ocr => mistral::ocr::json(body, asked, &mut out)?,
         Endpoint::CountContents => {
             let model = named.unwrap_or_default();
             google::content::count(provider, model, body, asked, &mut out)?;
@@ -119,11 +123,13 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
         Endpoint::Models => match provider {
             Provider::Anthropic => anthropic::models::list(&mut out),
             Provider::Gemini | Provider::Vertex => google::models::list(provider, &mut out),
+            Provider::Mistral => mistral::models::list(&mut out),
             _ => openai::models::list(&mut out),
         },
         Endpoint::Model(id) => match provider {
             Provider::Anthropic => anthropic::models::one(&id, &mut out)?,
             Provider::Gemini | Provider::Vertex => google::models::one(provider, &id, &mut out)?,
+            Provider::Mistral => mistral::models::one(&id, &mut out)?,
             _ => openai::models::one(&id, &mut out)?,
         },
         Endpoint::Requests => {}

@@ -14,7 +14,9 @@ use crate::route::Provider;
 /// Writes the body of an error answer.
 pub(crate) fn json(provider: Provider, refusal: &Refusal, request_id: &str, out: &mut Out) {
     match provider {
-        Provider::OpenAi | Provider::Azure | Provider::Mistral => openai(refusal, out),
+        Provider::OpenAi => openai(refusal, out),
+        Provider::Azure => azure(refusal, out),
+        Provider::Mistral => mistral(refusal, out),
         Provider::Anthropic | Provider::VertexAnthropic => anthropic(provider, refusal, request_id, out),
         Provider::Gemini | Provider::Vertex => google(provider, refusal, out),
         Provider::Bedrock => aws(refusal, out),
@@ -67,6 +69,53 @@ fn openai(refusal: &Refusal, out: &mut Out) {
     out.raw(r#","type":"#).string(kind).raw(r#","param":"#);
     optional(refusal.parameter(), out).raw(r#","code":"#);
     optional(code, out).raw("}}");
+}
+
+/// What the model says has OpenAI's shape; what the service before it says has a code and a message alone.
+fn azure(refusal: &Refusal, out: &mut Out) {
+    let status = refusal.status(Provider::Azure).as_u16();
+    let (code, message) = match (refusal, status) {
+        (_, 401) => (
+            "401",
+            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a valid key for an \
+             active subscription and use a correct regional API endpoint for your resource.",
+        ),
+        (Refusal::Asked { .. }, 404) => (
+            "DeploymentNotFound",
+            "The API deployment for this resource does not exist. If you created the deployment within the last 5 \
+             minutes, please wait a moment and try again.",
+        ),
+        (_, 404) => ("404", "Resource not found"),
+        (_, 429) => (
+            "429",
+            "Requests to this operation have exceeded the rate limit of your current pricing tier.",
+        ),
+        _ => return openai(refusal, out),
+    };
+    out.raw(r#"{"error":{"code":"#).string(code);
+    out.raw(r#","message":"#).string(message).raw("}}");
+}
+
+fn mistral(refusal: &Refusal, out: &mut Out) {
+    let status = refusal.status(Provider::Mistral).as_u16();
+    let (kind, code) = match (refusal, status) {
+        (_, 401) => ("unauthorized", "1100"),
+        (_, 404) if matches!(refusal, Refusal::ModelUnknown { .. }) => ("invalid_model", "1500"),
+        (_, 429) => ("rate_limited", "1300"),
+        (_, 500..) => ("internal_server_error", "3000"),
+        _ => ("invalid_request_error", "3001"),
+    };
+    out.raw(r#"{"object":"error","message":"#);
+    match refusal {
+        Refusal::CredentialMissing => out.string("Unauthorized"),
+        Refusal::Asked {
+            status: StatusCode::TOO_MANY_REQUESTS,
+        } => out.string("Rate limit exceeded"),
+        other => out.string(&capital(&other.to_string())),
+    };
+    out.raw(r#","type":"#).string(kind).raw(r#","param":"#);
+    optional(refusal.parameter(), out).raw(r#","code":"#).string(code);
+    out.raw(r#","raw_status_code":"#).number(status.into()).raw("}");
 }
 
 fn anthropic(provider: Provider, refusal: &Refusal, request_id: &str, out: &mut Out) {
@@ -280,9 +329,32 @@ mod tests {
     }
 
     #[test]
+    fn azure_and_mistral_have_codes_of_their_own() {
+        let asked = |status| Refusal::Asked { status };
+        let limited = shape(Provider::Azure, &asked(StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(
+            (&limited["error"]["code"], limited["error"].get("type")),
+            (&json!("429"), None)
+        );
+        let missing = shape(Provider::Azure, &Refusal::FieldMissing { name: "messages" });
+        assert_eq!(missing["error"]["code"], "missing_required_parameter");
+        let limited = shape(Provider::Mistral, &asked(StatusCode::TOO_MANY_REQUESTS));
+        assert_eq!(
+            (&limited["type"], &limited["object"]),
+            (&json!("rate_limited"), &json!("error"))
+        );
+    }
+
+    #[test]
     fn whatever_a_request_said_the_error_is_json() {
         let reason = "a \"quote\" and a \\ and a \n".to_owned();
-        for provider in [Provider::OpenAi, Provider::Anthropic, Provider::Gemini, Provider::Bedrock] {
+        for provider in [
+            Provider::OpenAi,
+            Provider::Anthropic,
+            Provider::Gemini,
+            Provider::Bedrock,
+            Provider::Mistral,
+        ] {
             shape(provider, &Refusal::JsonSyntax { reason: reason.clone() });
             shape(
                 provider,

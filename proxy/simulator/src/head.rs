@@ -45,6 +45,22 @@ const GOOGLE: [(&str, &str); 3] = [
     ("x-frame-options", "SAMEORIGIN"),
 ];
 
+/// Headers that are the same on every answer of Azure.
+const AZURE: [(&str, &str); 4] = [
+    ("x-ms-region", "East US 2"),
+    ("x-ratelimit-remaining-requests", "9999"),
+    ("x-ratelimit-remaining-tokens", "29999000"),
+    ("x-content-type-options", "nosniff"),
+];
+
+/// Headers that are the same on every answer of Mistral.
+const MISTRAL: [(&str, &str); 4] = [
+    ("x-ratelimit-limit-req-minute", "1000"),
+    ("x-ratelimit-remaining-req-minute", "999"),
+    ("x-ratelimit-limit-tokens-minute", "2000000"),
+    ("x-ratelimit-remaining-tokens-minute", "1999000"),
+];
+
 /// The kind of body that follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -60,7 +76,7 @@ pub(crate) enum Kind {
 pub(crate) fn request_id(provider: Provider, sequence: u64) -> String {
     match provider {
         Provider::VertexAnthropic => id("req_vrtx_01", sequence, 22),
-        Provider::Bedrock => uuid(sequence),
+        Provider::Bedrock | Provider::Azure | Provider::Mistral => uuid(sequence),
         _ => id("req_01", sequence, 22),
     }
 }
@@ -86,7 +102,8 @@ pub(crate) fn respond(
         // Neither Gemini nor Vertex AI tells its identifier in a header; answers have one in their body.
         Provider::Gemini | Provider::Vertex => (&GOOGLE, &[]),
         Provider::Bedrock => (&[], &["x-amzn-requestid"]),
-        Provider::Azure | Provider::Mistral => (&[], &[]),
+        Provider::Azure => (&AZURE, &["apim-request-id", "x-request-id"]),
+        Provider::Mistral => (&MISTRAL, &["mistral-correlation-id"]),
     };
     for (name, value) in all {
         headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));

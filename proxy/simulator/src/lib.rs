@@ -5,8 +5,8 @@
 //! gateway: it depends on no other crate of the workspace.
 //!
 //! # Endpoints
-//! Those of OpenAI, Anthropic, the Gemini API, Vertex AI and Bedrock, each under a prefix of its own (`/openai`,
-//! `/anthropic`, `/gemini`, `/vertex`, `/bedrock`) and at the root; docs/simulator.md lists them. HTTP/1.1 and HTTP/2 with prior knowledge. Any
+//! Those of OpenAI, Anthropic, the Gemini API, Vertex AI, Bedrock, Azure OpenAI and Mistral, each under a prefix of its own
+//! (`/openai`, `/anthropic`, `/gemini`, `/vertex`, `/bedrock`, `/azure`, `/mistral`) and, where that is unambiguous, at the root; docs/simulator.md lists them. HTTP/1.1 and HTTP/2 with prior knowledge. Any
 //! credential is taken; none at all is answered 401 or, where the provider does so, 403.
 //!
 //! `GET /simulator/requests?id=ID` shows how many requests with that id were seen and how they ended (`requests`,
@@ -52,6 +52,7 @@
 //! | `audio_in=N`, `audio_out=N` | audio tokens, inside `input` and `output` (chat, Gemini) |
 //! | `image_in=N`, `image_out=N` | image tokens, inside `input` and `output` (Gemini) |
 //! | `tool_input=N` | tokens that the provider's tools added, inside `input` (Gemini) |
+//! | `seconds=N`, `pages=N` | seconds of audio (Mistral); pages of a document (OCR) |
 //! | `web_search=N` | searches of the provider (responses: that many items; messages: `server_tool_use`; Gemini: queries) |
 //! | `service_tier=NAME` | the tier that the answer names |
 //! | `unknown_usage_field=NAME:N` | one more field in the usage object |
@@ -85,6 +86,7 @@ mod failure;
 mod google;
 mod handler;
 mod head;
+mod mistral;
 mod models;
 mod openai;
 mod out;

@@ -57,6 +57,17 @@ pub(crate) const GOOGLE: &[&str] = &[
     "gemini-embedding-001",
 ];
 
+/// Models of Mistral, which answer by the name that was asked for.
+pub(crate) const MISTRAL: &[&str] = &[
+    "codestral-latest",
+    "magistral-medium-latest",
+    "mistral-embed",
+    "mistral-large-latest",
+    "mistral-medium-latest",
+    "mistral-ocr-latest",
+    "mistral-small-latest",
+];
+
 /// The model that a provider says has answered where a name was asked for.
 pub(crate) fn answering(provider: Provider, asked: &str) -> Cow<'_, str> {
     match provider {

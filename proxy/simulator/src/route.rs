@@ -51,6 +51,7 @@ pub(crate) enum Endpoint {
     BatchEmbedContents,
     /// Vertex AI's `predict` of embedding models.
     Predict,
+    Ocr,
     /// Bedrock's interface for all models.
     Converse {
         stream: bool,
@@ -332,6 +333,42 @@ mod tests {
             "/v1/projects/p/locations/l/publishers/google/models/m:rawPredict",
         );
         assert!(matches!(unknown.1, Err(Refusal::PathUnknown { .. })));
+    }
+
+    #[test]
+    fn azure_is_told_by_deployment_version_or_key() {
+        for path in [
+            "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21",
+            "/azure/openai/deployments/my%20gpt/chat/completions",
+        ] {
+            assert_eq!(named(path), (Provider::Azure, "my gpt".into(), Endpoint::Chat));
+        }
+        assert_eq!(
+            route(Method::POST, "/openai/v1/responses?api-version=preview"),
+            (Provider::Azure, Ok(Endpoint::Responses))
+        );
+        assert_eq!(
+            route(Method::POST, "/openai/responses?api-version=2025-04-01-preview").0,
+            Provider::Azure
+        );
+        assert_eq!(route(Method::POST, "/azure/openai/v1/chat/completions").0, Provider::Azure);
+        let mut headers = HeaderMap::new();
+        headers.insert("api-key", HeaderValue::from_static("k"));
+        let uri = Uri::from_static("/openai/v1/chat/completions");
+        assert_eq!(find(&Method::POST, &uri, &headers).provider, Provider::Azure);
+        assert_eq!(find(&Method::POST, &uri, &HeaderMap::new()).provider, Provider::OpenAi);
+    }
+
+    #[test]
+    fn mistral_is_told_by_its_prefix() {
+        assert_eq!(
+            route(Method::POST, "/mistral/v1/chat/completions"),
+            (Provider::Mistral, Ok(Endpoint::Chat))
+        );
+        for path in ["/v1/ocr", "/mistral/v1/ocr"] {
+            assert_eq!(route(Method::POST, path), (Provider::Mistral, Ok(Endpoint::Ocr)));
+        }
+        assert!(route(Method::POST, "/openai/v1/ocr").1.is_err());
     }
 
     #[test]

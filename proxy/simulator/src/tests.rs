@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod azure;
 mod bedrock;
 mod google;
+mod mistral;
 
 use std::net::SocketAddr;
 

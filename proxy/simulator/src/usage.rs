@@ -11,6 +11,7 @@
 
 mod bedrock;
 pub(crate) mod google;
+mod mistral;
 
 use crate::directive::{Directives, UsageShape};
 use crate::out::Out;
@@ -34,6 +35,8 @@ pub(crate) struct Usage {
     /// Input that tools of the provider's added (their results).
     pub(crate) tool_input: u64,
     pub(crate) web_search: u64,
+    /// Seconds of audio in the input, where the provider counts those.
+    pub(crate) seconds: Option<u64>,
     shape: UsageShape,
     unknown: Option<(Box<str>, u64)>,
 }
@@ -63,6 +66,7 @@ impl Usage {
             image_out,
             tool_input,
             web_search: asked.web_search.unwrap_or(0),
+            seconds: asked.seconds,
             shape: asked.usage,
             unknown: asked.unknown_usage_field.clone(),
         };

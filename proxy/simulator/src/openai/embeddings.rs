@@ -8,7 +8,7 @@ use super::completions::Input;
 use super::model;
 use crate::directive::Directives;
 use crate::models::answering;
-use crate::out::{Out, base64};
+use crate::out::{Out, base64, id};
 use crate::prompt::{Str, Tally, parse};
 use crate::refusal::Refusal;
 use crate::route::Provider;
@@ -95,7 +95,11 @@ pub(crate) fn json(
     }
     let answering = answering(provider, &model.0);
     out.raw(r#"],"model":"#).string(asked.model.as_deref().unwrap_or(&answering));
-    if usage.reported() {
+    if provider == Provider::Mistral {
+        out.raw(r#","id":"#)
+            .string(&id("", tallies.iter().fold(0, |seed, tally| seed ^ tally.seed()), 32));
+        usage.mistral_member(out);
+    } else if usage.reported() {
         usage.embeddings(out.raw(r#","usage":"#));
     }
     out.raw("}");

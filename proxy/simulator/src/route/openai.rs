@@ -36,6 +36,7 @@ impl Asked<'_> {
             "moderations" if openai => self.post(Endpoint::Moderations),
             "messages" if anthropic => self.post(Endpoint::Messages),
             "messages/count_tokens" if anthropic => self.post(Endpoint::CountTokens),
+            "ocr" if provider == Provider::Mistral => self.post(Endpoint::Ocr),
             "models" => self.get(Endpoint::Models),
             _ => match rest.strip_prefix("models/") {
                 Some(id) if !id.is_empty() => self.get(Endpoint::Model(id.to_owned())),
