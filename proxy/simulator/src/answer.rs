@@ -32,6 +32,10 @@ pub(crate) enum Interface {
     Converse,
     /// Bodies of Bedrock's other models, which take a text and give one.
     Text,
+    Images,
+    Speech,
+    /// Transcriptions and translations.
+    Transcription,
 }
 
 /// What is said.
@@ -196,7 +200,7 @@ fn bounded(prompt: &Prompt<'_>, asked: &Directives, content: &Content) -> Result
 }
 
 /// Refuses directives that mean nothing on this interface, rather than ignoring them.
-fn fits(interface: Interface, provider: Provider, asked: &Directives) -> Result<(), Refusal> {
+pub(crate) fn fits(interface: Interface, provider: Provider, asked: &Directives) -> Result<(), Refusal> {
     let mistral = provider == Provider::Mistral;
     let openai_chunks = matches!(interface, Interface::Chat | Interface::Completions);
     let google = interface == Interface::Generate;
@@ -213,13 +217,15 @@ fn fits(interface: Interface, provider: Provider, asked: &Directives) -> Result<
     if !fits {
         return Err(Refusal::DirectiveConflict { key: "usage_at", reason });
     }
+    let media = matches!(interface, Interface::Images | Interface::Speech | Interface::Transcription);
     let audio = interface == Interface::Chat && !mistral || google;
     let bedrock = matches!(interface, Interface::Converse | Interface::Text);
-    let (images, tool_input, web_search) = (google, google, !openai_chunks && !bedrock);
-    let cache_read = interface != Interface::Text;
+    let (images, tool_input) = (google || interface == Interface::Images, google);
+    let web_search = !openai_chunks && !bedrock && !media;
+    let cache_read = interface != Interface::Text && !media;
     let cache_write = cache_read && !google && !mistral;
     for (key, fits, value) in [
-        ("audio_in", audio, asked.audio_in),
+        ("audio_in", audio || interface == Interface::Transcription, asked.audio_in),
         ("audio_out", audio, asked.audio_out),
         ("image_in", images, asked.image_in),
         ("image_out", images, asked.image_out),
@@ -228,8 +234,9 @@ fn fits(interface: Interface, provider: Provider, asked: &Directives) -> Result<
         ("cache_write", cache_write, asked.cache_write),
         ("cache_write_5m", cache_write, asked.cache_write_5m),
         ("cache_write_1h", cache_write, asked.cache_write_1h),
+        ("reasoning", !media, asked.reasoning),
         ("web_search", web_search, asked.web_search),
-        ("seconds", mistral, asked.seconds),
+        ("seconds", mistral || interface == Interface::Transcription, asked.seconds),
         ("pages", false, asked.pages),
     ] {
         if value.is_some() && !fits {

@@ -5,12 +5,15 @@
 
 use http::request::Parts;
 
-use crate::answer::{Answer, Interface};
+use crate::answer::{Answer, Interface, fits};
 use crate::bedrock::Vendor;
 use crate::bedrock::converse::Dialect;
 use crate::directive::Directives;
 use crate::events::{Events, Frame, Framing};
 use crate::head::Kind;
+use crate::openai::images::Images;
+use crate::openai::speech::Speech;
+use crate::openai::transcriptions::Transcription;
 use crate::out::Out;
 use crate::prompt::Prompt;
 use crate::refusal::Refusal;
@@ -46,7 +49,8 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
     let named = model.as_deref();
     let echo = || echo::text(asked.echo, parts, body);
     let mut out = Out::with_capacity(JSON_BYTES);
-    match endpoint? {
+    let endpoint = endpoint?;
+    match endpoint {
         Endpoint::Chat => {
             let prompt = openai::chat::prompt(body, named)?;
             let answer = Answer::new(Interface::Chat, provider, &prompt, asked, echo())?;
@@ -104,6 +108,39 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
                 |answer, out| bedrock::converse::json(answer, &prompt, dialect, out),
                 |answer, events| bedrock::converse::stream(answer, &prompt, dialect, events),
             );
+        }
+        Endpoint::Images => {
+            fits(Interface::Images, provider, asked)?;
+            let images = Images::of(provider, named, body, asked)?;
+            if images.stream {
+                return events(asked, images.tokens(), |events| images.stream(events));
+            }
+            whole(asked)?;
+            images.json(&mut out);
+        }
+        Endpoint::Speech => {
+            fits(Interface::Speech, provider, asked)?;
+            let speech = Speech::of(named, body, asked)?;
+            if speech.events {
+                return events(asked, speech.tokens(), |events| speech.stream(events));
+            }
+            return spoken(speech, asked);
+        }
+        Endpoint::Transcriptions | Endpoint::Translations => {
+            fits(Interface::Transcription, provider, asked)?;
+            let translation = endpoint == Endpoint::Translations;
+            let transcription = Transcription::of(&parts.headers, named, translation, body, asked)?;
+            if transcription.stream {
+                return events(asked, transcription.tokens(), |events| transcription.stream(events));
+            }
+            whole(asked)?;
+            transcription.whole(&mut out);
+            if transcription.plain() {
+                return Ok(Written {
+                    kind: Kind::Other("text/plain; charset=utf-8"),
+                    ..Written::json(out)
+                });
+            }
         }
         Endpoint::Invoke { stream } => return invoke(named.unwrap_or_default(), stream, parts, body, asked),
         Endpoint::CountTokens => {
@@ -244,6 +281,41 @@ fn framed<'a>(
         bytes: events.out.0,
         frames: Some(events.frames),
         tokens: answer.content.tokens(),
+        headers: Vec::new(),
+    })
+}
+
+/// Writes server-sent events that are no [`Answer`].
+fn events(asked: &Directives, tokens: u64, stream: impl FnOnce(&mut Events)) -> Result<Written, Refusal> {
+    let framing = sse(false, asked);
+    streamed(asked, framing)?;
+    let mut events = Events::new(WORDS_DEFAULT, framing);
+    stream(&mut events);
+    Ok(Written {
+        kind: Kind::Events,
+        bytes: events.out.0,
+        frames: Some(events.frames),
+        tokens,
+        headers: Vec::new(),
+    })
+}
+
+/// Writes speech as bytes, which come in parts but are no events.
+fn spoken(speech: Speech, asked: &Directives) -> Result<Written, Refusal> {
+    let framed = asked.crlf || asked.comments || asked.error_after.is_some() || asked.cut_at.is_some();
+    if framed {
+        return Err(Refusal::DirectiveConflict {
+            key: "error_after",
+            reason: "and the like are not for bytes in parts; `cut_after` counts the parts",
+        });
+    }
+    let (kind, tokens) = (Kind::Other(speech.media_type), speech.tokens());
+    let (bytes, frames) = speech.bytes();
+    Ok(Written {
+        kind,
+        bytes,
+        frames: Some(frames),
+        tokens,
         headers: Vec::new(),
     })
 }

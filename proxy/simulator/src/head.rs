@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     JsonParts,
     /// Amazon's binary events.
     AwsEvents,
+    /// What is no JSON, of this media type.
+    Other(&'static str),
     Events,
 }
 
@@ -131,6 +133,7 @@ pub(crate) fn respond(
                 HeaderValue::from_static("application/json; charset=UTF-8")
             }
             Kind::Json | Kind::JsonParts => HeaderValue::from_static("application/json"),
+            Kind::Other(media_type) => HeaderValue::from_static(media_type),
             Kind::AwsEvents => HeaderValue::from_static("application/vnd.amazon.eventstream"),
             Kind::Events if matches!(provider, Provider::Gemini | Provider::Vertex) => {
                 HeaderValue::from_static("text/event-stream")

@@ -49,10 +49,10 @@
 //! | `input=N` | all input tokens, cached, written and audio ones included |
 //! | `cache_read=N`, `cache_write=N`, `cache_write_5m=N`, `cache_write_1h=N` | cached tokens, inside `input` |
 //! | `output=N`, `reasoning=N` | all output tokens; reasoning (thinking) tokens, inside `output` |
-//! | `audio_in=N`, `audio_out=N` | audio tokens, inside `input` and `output` (chat, Gemini) |
-//! | `image_in=N`, `image_out=N` | image tokens, inside `input` and `output` (Gemini) |
+//! | `audio_in=N`, `audio_out=N` | audio tokens, inside `input` and `output` (chat, Gemini, transcriptions) |
+//! | `image_in=N`, `image_out=N` | image tokens, inside `input` and `output` (Gemini, images) |
 //! | `tool_input=N` | tokens that the provider's tools added, inside `input` (Gemini) |
-//! | `seconds=N`, `pages=N` | seconds of audio (Mistral); pages of a document (OCR) |
+//! | `seconds=N`, `pages=N` | seconds of audio (Mistral, transcriptions); pages of a document (OCR) |
 //! | `web_search=N` | searches of the provider (responses: that many items; messages: `server_tool_use`; Gemini: queries) |
 //! | `service_tier=NAME` | the tier that the answer names |
 //! | `unknown_usage_field=NAME:N` | one more field in the usage object |
@@ -88,6 +88,7 @@ mod handler;
 mod head;
 mod mistral;
 mod models;
+mod multipart;
 mod openai;
 mod out;
 mod prompt;

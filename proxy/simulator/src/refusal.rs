@@ -31,6 +31,8 @@ pub(crate) enum Refusal {
     JsonSyntax { reason: String },
     #[error("the body has a field of the wrong type: {reason}")]
     JsonType { reason: String },
+    #[error("the body could not be parsed as a form: {reason}")]
+    FormSyntax { reason: &'static str },
     #[error("missing required parameter: '{name}'")]
     FieldMissing { name: &'static str },
     #[error("invalid value for '{name}': {reason}")]

@@ -52,6 +52,10 @@ pub(crate) enum Endpoint {
     /// Vertex AI's `predict` of embedding models.
     Predict,
     Ocr,
+    Images,
+    Speech,
+    Transcriptions,
+    Translations,
     /// Bedrock's interface for all models.
     Converse {
         stream: bool,

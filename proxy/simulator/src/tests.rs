@@ -5,6 +5,7 @@
 mod azure;
 mod bedrock;
 mod google;
+mod media;
 mod mistral;
 
 use std::net::SocketAddr;

@@ -11,6 +11,7 @@
 
 mod bedrock;
 pub(crate) mod google;
+mod media;
 mod mistral;
 
 use crate::directive::{Directives, UsageShape};

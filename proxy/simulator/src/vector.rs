@@ -1,4 +1,4 @@
-//! Embedding vectors that follow from a seed.
+//! Embedding vectors and other bytes that follow from a seed.
 
 use crate::out::{Out, Seed};
 
@@ -24,4 +24,15 @@ pub(crate) fn write(vector: &[f32], out: &mut Out) {
         out.raw(if place == 0 { "" } else { "," }).float(*number);
     }
     out.raw("]");
+}
+
+/// So many bytes that follow from a seed.
+pub(crate) fn bytes(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = Seed(seed);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        bytes.extend_from_slice(&state.next().to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }

@@ -3,10 +3,13 @@
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
+pub(crate) mod images;
 pub(crate) mod models;
 pub(crate) mod moderations;
 pub(crate) mod responses;
 pub(crate) mod responses_stream;
+pub(crate) mod speech;
+pub(crate) mod transcriptions;
 
 use std::borrow::Cow;
 
