@@ -1,15 +1,17 @@
 //! Decides what is answered, independently of the wire: text or tool call, its size, its tokens.
 //!
-//! The files in `openai/` and `anthropic/` write an [`Answer`] in their own shapes and decide nothing.
+//! The files in the providers' folders write an [`Answer`] in their own shapes and decide nothing.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::bedrock;
 use crate::directive::{CHUNKS_MAX, Directives, Echo, TEXT_BYTES_MAX, UsageAt};
 use crate::models;
 use crate::prompt::{Last, Prompt};
 use crate::refusal::Refusal;
+use crate::route::Provider;
 use crate::text::{Size, Text, tokens_of_bytes};
 use crate::tool::{self, Call, Choice};
 use crate::usage::Usage;
@@ -24,6 +26,16 @@ pub(crate) enum Interface {
     Completions,
     Responses,
     Messages,
+    /// Google's `generateContent`.
+    Generate,
+    /// Bedrock's `Converse`, and Nova's bodies.
+    Converse,
+    /// Bodies of Bedrock's other models, which take a text and give one.
+    Text,
+    Images,
+    Speech,
+    /// Transcriptions and translations.
+    Transcription,
 }
 
 /// What is said.
@@ -35,9 +47,11 @@ pub(crate) enum Content {
 
 /// One answer, before it is written.
 pub(crate) struct Answer<'a> {
+    /// Whose variety of the interface is spoken.
+    pub(crate) provider: Provider,
     pub(crate) model: Cow<'a, str>,
     pub(crate) content: Content,
-    /// The text of a thinking block (messages, where the request switches thinking on).
+    /// The text of a thinking block, where the request asks to be shown the thinking.
     pub(crate) thinking: Option<Text>,
     pub(crate) usage: Usage,
     /// What identifiers follow from.
@@ -58,11 +72,12 @@ impl<'a> Answer<'a> {
     /// A refusal where a directive does not fit the interface, or contradicts the request.
     pub(crate) fn new(
         interface: Interface,
+        provider: Provider,
         prompt: &'a Prompt<'a>,
         asked: &'a Directives,
         echo: Option<String>,
     ) -> Result<Self, Refusal> {
-        fits(interface, asked)?;
+        fits(interface, provider, asked)?;
         let size = Size {
             bytes: asked.bytes,
             chunks: asked.chunks,
@@ -81,7 +96,7 @@ impl<'a> Answer<'a> {
             (None, None, None) => Content::Text(Text::words(size, prompt.seed)),
         };
         bounded(prompt, asked, &content)?;
-        let thinking = (interface == Interface::Messages && prompt.thinking).then(|| {
+        let thinking = prompt.thinking.then(|| {
             let size = Size {
                 chunks: Some(THINKING_WORDS),
                 ..Size::default()
@@ -90,16 +105,15 @@ impl<'a> Answer<'a> {
         });
         let visible = content.tokens() * prompt.choices as u64;
         let thought = thinking.as_ref().map_or(0, |thinking| thinking.tokens);
-        let aliases = if interface == Interface::Messages {
-            models::ANTHROPIC
-        } else {
-            models::OPENAI
-        };
         Ok(Self {
-            model: Cow::Borrowed(match &asked.model {
-                Some(model) => model,
-                None => models::snapshot(aliases, &prompt.model.0),
-            }),
+            provider,
+            model: match &asked.model {
+                Some(model) => Cow::Borrowed(model),
+                None if provider == Provider::Bedrock && interface == Interface::Messages => {
+                    Cow::Borrowed(bedrock::plain(&prompt.model.0))
+                }
+                None => models::answering(provider, &prompt.model.0),
+            },
             content,
             thinking,
             usage: Usage::new(asked, prompt.input_tokens, visible, thought)?,
@@ -153,6 +167,7 @@ fn service_tier<'a>(interface: Interface, prompt: &'a Prompt<'_>, asked: &'a Dir
     let sent = prompt.service_tier.as_ref().map_or("", |tier| &*tier.0);
     match (&asked.service_tier, interface, sent) {
         (Some(tier), _, _) => tier,
+        (None, Interface::Generate, _) => "",
         (None, Interface::Messages, _) => "standard",
         (None, _, "fast") => "priority",
         (None, _, "flex" | "priority" | "scale") => sent,
@@ -185,30 +200,48 @@ fn bounded(prompt: &Prompt<'_>, asked: &Directives, content: &Content) -> Result
 }
 
 /// Refuses directives that mean nothing on this interface, rather than ignoring them.
-fn fits(interface: Interface, asked: &Directives) -> Result<(), Refusal> {
+pub(crate) fn fits(interface: Interface, provider: Provider, asked: &Directives) -> Result<(), Refusal> {
+    let mistral = provider == Provider::Mistral;
     let openai_chunks = matches!(interface, Interface::Chat | Interface::Completions);
+    let google = interface == Interface::Generate;
     let fits = match asked.usage_at {
         UsageAt::Own => true,
-        UsageAt::Every => openai_chunks || interface == Interface::Messages,
-        UsageAt::Finish | UsageAt::NoChoices | UsageAt::EmptyDelta => openai_chunks,
+        UsageAt::Finish if mistral => true,
+        _ if mistral => false,
+        UsageAt::Every => openai_chunks || google || interface == Interface::Messages,
+        UsageAt::Finish => openai_chunks || google,
+        UsageAt::NoChoices | UsageAt::EmptyDelta => openai_chunks,
         UsageAt::Start | UsageAt::Delta => interface == Interface::Messages,
     };
     let reason = "does not exist on this interface";
     if !fits {
         return Err(Refusal::DirectiveConflict { key: "usage_at", reason });
     }
-    if interface != Interface::Chat {
-        for (key, value) in [("audio_in", asked.audio_in), ("audio_out", asked.audio_out)] {
-            if value.is_some() {
-                return Err(Refusal::DirectiveConflict { key, reason });
-            }
+    let media = matches!(interface, Interface::Images | Interface::Speech | Interface::Transcription);
+    let audio = interface == Interface::Chat && !mistral || google;
+    let bedrock = matches!(interface, Interface::Converse | Interface::Text);
+    let (images, tool_input) = (google || interface == Interface::Images, google);
+    let web_search = !openai_chunks && !bedrock && !media;
+    let cache_read = interface != Interface::Text && !media;
+    let cache_write = cache_read && !google && !mistral;
+    for (key, fits, value) in [
+        ("audio_in", audio || interface == Interface::Transcription, asked.audio_in),
+        ("audio_out", audio, asked.audio_out),
+        ("image_in", images, asked.image_in),
+        ("image_out", images, asked.image_out),
+        ("tool_input", tool_input, asked.tool_input),
+        ("cache_read", cache_read, asked.cache_read),
+        ("cache_write", cache_write, asked.cache_write),
+        ("cache_write_5m", cache_write, asked.cache_write_5m),
+        ("cache_write_1h", cache_write, asked.cache_write_1h),
+        ("reasoning", !media, asked.reasoning),
+        ("web_search", web_search, asked.web_search),
+        ("seconds", mistral || interface == Interface::Transcription, asked.seconds),
+        ("pages", false, asked.pages),
+    ] {
+        if value.is_some() && !fits {
+            return Err(Refusal::DirectiveConflict { key, reason });
         }
-    }
-    if openai_chunks && asked.web_search.is_some() {
-        return Err(Refusal::DirectiveConflict {
-            key: "web_search",
-            reason,
-        });
     }
     Ok(())
 }

@@ -55,7 +55,12 @@ pub(crate) const KEYS: &[&str] = &[
     "reasoning",
     "audio_in",
     "audio_out",
+    "image_in",
+    "image_out",
+    "tool_input",
     "web_search",
+    "seconds",
+    "pages",
     "service_tier",
     "unknown_usage_field",
     "usage",
@@ -101,7 +106,7 @@ pub(crate) enum UsageAt {
     /// Where the provider puts it.
     #[default]
     Own,
-    /// On the chunk that carries the finish reason (chat, completions).
+    /// On the chunk that carries the finish reason (chat, completions, Gemini).
     Finish,
     /// Running totals on every chunk (chat, completions); cumulative `message_delta`s (messages).
     Every,
@@ -168,7 +173,12 @@ pub(crate) struct Directives {
     pub(crate) reasoning: Option<u64>,
     pub(crate) audio_in: Option<u64>,
     pub(crate) audio_out: Option<u64>,
+    pub(crate) image_in: Option<u64>,
+    pub(crate) image_out: Option<u64>,
+    pub(crate) tool_input: Option<u64>,
     pub(crate) web_search: Option<u64>,
+    pub(crate) seconds: Option<u64>,
+    pub(crate) pages: Option<u64>,
     pub(crate) service_tier: Option<Box<str>>,
     pub(crate) unknown_usage_field: Option<(Box<str>, u64)>,
     pub(crate) usage: UsageShape,
@@ -272,6 +282,11 @@ impl Directives {
             "reasoning" => self.reasoning = Some(tokens()?),
             "audio_in" => self.audio_in = Some(tokens()?),
             "audio_out" => self.audio_out = Some(tokens()?),
+            "image_in" => self.image_in = Some(tokens()?),
+            "image_out" => self.image_out = Some(tokens()?),
+            "tool_input" => self.tool_input = Some(tokens()?),
+            "seconds" => self.seconds = Some(number(key, value, 0, 1_000_000, "0 to 1000000 seconds")?),
+            "pages" => self.pages = Some(number(key, value, 1, 1000, "1 to 1000 pages")?),
             "web_search" => self.web_search = Some(number(key, value, 0, 100, "0 to 100 searches")?),
             "service_tier" => self.service_tier = Some(name(key, value)?),
             "unknown_usage_field" => {

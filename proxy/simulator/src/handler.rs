@@ -6,31 +6,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
-use crate::answer::{Answer, Interface};
 use crate::body::{Body, Ending, Pace};
 use crate::directive::{Cut, Directives, HEADER};
-use crate::encode;
-use crate::events::{Events, Frame};
+use crate::events::Frame;
 use crate::head::{Kind, request_id, respond};
 use crate::out::Out;
-use crate::prompt::Prompt;
 use crate::refusal::Refusal;
 use crate::route::{self, Endpoint, Provider};
 use crate::seen::{Guard, Seen};
-use crate::text::WORDS_DEFAULT;
-use crate::{anthropic, echo, failure, openai};
+use crate::{dispatch, encode, failure};
 
 /// The longest that `until` waits.
 const WAIT_MS_MAX: u64 = 60_000;
 /// How long `until` waits where nothing is said.
 const WAIT_MS_DEFAULT: u64 = 5_000;
-/// Bytes that a JSON answer takes, roughly.
-const JSON_BYTES: usize = 1280;
-
 /// What all requests share.
 pub(crate) struct Context {
     pub(crate) seen: Arc<Seen>,
@@ -44,12 +37,6 @@ pub(crate) struct Context {
 #[error("the connection was dropped, as the x-simulate header asked")]
 pub(crate) struct Dropped;
 
-/// What a request comes to: bytes of JSON, or events.
-enum Written {
-    Json(Vec<u8>),
-    Events(Vec<u8>, Vec<Frame>, u64),
-}
-
 /// Answers a request. `reset` is the flag that makes its connection close with a reset.
 pub(crate) async fn handle(
     context: Arc<Context>,
@@ -57,9 +44,10 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Dropped> {
     let (parts, body) = request.into_parts();
-    let (provider, endpoint) = route::find(&parts.method, &parts.uri, &parts.headers);
-    let request_id = request_id(context.sequence.fetch_add(1, Relaxed));
-    if endpoint == Ok(Endpoint::Requests) {
+    let route = route::find(&parts.method, &parts.uri, &parts.headers);
+    let provider = route.provider;
+    let request_id = request_id(provider, context.sequence.fetch_add(1, Relaxed));
+    if route.endpoint == Ok(Endpoint::Requests) {
         return Ok(requests(&context, &parts, &request_id).await);
     }
     let refuse = |refusal: &Refusal, asked: &Directives, guard: Option<Guard>| {
@@ -75,10 +63,11 @@ pub(crate) async fn handle(
         };
         respond(
             provider,
-            refusal.status(),
+            refusal.status(provider),
             Kind::Json,
             &request_id,
             asked,
+            failure::headers(provider, refusal),
             Body::whole(out.0, None, None),
         )
     };
@@ -106,30 +95,35 @@ pub(crate) async fn handle(
     if let Some(status) = failing(&asked, guard.attempt) {
         return Ok(refuse(&Refusal::Asked { status }, &asked, Some(guard)));
     }
-    let written = endpoint
-        .and_then(|endpoint| credential(provider, &parts.headers).map(|()| endpoint))
-        .and_then(|endpoint| write(provider, &endpoint, &parts, &body, &asked));
-    let (written, tokens) = match written {
-        Ok(Written::Events(bytes, frames, tokens)) => (Ok((bytes, frames)), tokens),
-        Ok(Written::Json(bytes)) => (Err(bytes), 0),
+    let allowed = match route.endpoint {
+        Ok(_) => credential(provider, &parts),
+        Err(_) => Ok(()),
+    };
+    let written = allowed.and_then(|()| dispatch::write(route, &parts, &body, &asked));
+    let written = match written {
+        Ok(written) => written,
         Err(refusal) => return Ok(refuse(&refusal, &asked, Some(guard))),
     };
     let reset = (asked.cut == Cut::Reset).then_some(reset);
-    match written {
-        Ok((bytes, frames)) => {
-            let body = stream(bytes, frames, tokens, &asked, reset, guard);
-            Ok(respond(provider, StatusCode::OK, Kind::Events, &request_id, &asked, body))
-        }
-        Err(bytes) => {
-            let wait = asked.first_token;
-            if !wait.is_zero() {
-                tokio::time::sleep(wait).await;
+    let body = match written.frames {
+        Some(frames) => stream(written.bytes, frames, written.tokens, &asked, reset, guard),
+        None => {
+            if !asked.first_token.is_zero() {
+                tokio::time::sleep(asked.first_token).await;
             }
-            let bytes = compress(&asked, bytes, &mut []);
-            let body = Body::whole(bytes, asked.cut_at.map(|at| (at, reset)), Some(guard));
-            Ok(respond(provider, StatusCode::OK, Kind::Json, &request_id, &asked, body))
+            let bytes = compress(&asked, written.bytes, &mut []);
+            Body::whole(bytes, asked.cut_at.map(|at| (at, reset)), Some(guard))
         }
-    }
+    };
+    Ok(respond(
+        provider,
+        StatusCode::OK,
+        written.kind,
+        &request_id,
+        &asked,
+        written.headers,
+        body,
+    ))
 }
 
 /// The status to fail with, if this attempt shall fail.
@@ -141,11 +135,17 @@ fn failing(asked: &Directives, attempt: u64) -> Option<StatusCode> {
     }
 }
 
-fn credential(provider: Provider, headers: &HeaderMap) -> Result<(), Refusal> {
-    if !["authorization", "x-api-key"]
-        .into_iter()
-        .any(|name| headers.contains_key(name))
-    {
+/// A credential must be where the provider looks for one; which one it is does not matter.
+fn credential(provider: Provider, parts: &Parts) -> Result<(), Refusal> {
+    let headers = &parts.headers;
+    let places: &[&str] = match provider {
+        Provider::OpenAi | Provider::Anthropic => &["authorization", "x-api-key"],
+        Provider::Azure => &["authorization", "api-key"],
+        Provider::Gemini | Provider::Vertex => &["authorization", "x-goog-api-key"],
+        Provider::Mistral | Provider::VertexAnthropic | Provider::Bedrock => &["authorization"],
+    };
+    let in_query = matches!(provider, Provider::Gemini | Provider::Vertex) && route::query(&parts.uri, "key").is_some();
+    if !in_query && !places.iter().any(|name| headers.contains_key(*name)) {
         return Err(Refusal::CredentialMissing);
     }
     if provider == Provider::Anthropic && !headers.contains_key("anthropic-version") {
@@ -160,96 +160,6 @@ async fn read(body: Incoming, limit_bytes: usize) -> Result<Bytes, Refusal> {
         Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(Refusal::BodyTooLarge { limit_bytes }),
         Err(_) => Err(Refusal::BodyBroken),
     }
-}
-
-/// Writes the answer of an endpoint.
-fn write(provider: Provider, endpoint: &Endpoint, parts: &Parts, body: &[u8], asked: &Directives) -> Result<Written, Refusal> {
-    let echo = || echo::text(asked.echo, parts, body);
-    let mut out = Out::with_capacity(JSON_BYTES);
-    match endpoint {
-        Endpoint::Chat => {
-            let prompt = openai::chat::prompt(body)?;
-            let answer = Answer::new(Interface::Chat, &prompt, asked, echo())?;
-            return written(&prompt, &answer, asked, out, openai::chat::json, openai::chat::stream);
-        }
-        Endpoint::Completions => {
-            let prompt = openai::completions::prompt(body)?;
-            let answer = Answer::new(Interface::Completions, &prompt, asked, echo())?;
-            return written(
-                &prompt,
-                &answer,
-                asked,
-                out,
-                openai::completions::json,
-                openai::completions::stream,
-            );
-        }
-        Endpoint::Responses => {
-            let prompt = openai::responses::prompt(body)?;
-            let answer = Answer::new(Interface::Responses, &prompt, asked, echo())?;
-            return written(
-                &prompt,
-                &answer,
-                asked,
-                out,
-                |answer, out| openai::responses::json(answer, &prompt, out),
-                |answer, events| openai::responses_stream::stream(answer, &prompt, events),
-            );
-        }
-        Endpoint::Messages => {
-            let prompt = anthropic::messages::prompt(body, false)?;
-            let answer = Answer::new(Interface::Messages, &prompt, asked, echo())?;
-            return written(
-                &prompt,
-                &answer,
-                asked,
-                out,
-                anthropic::messages::json,
-                anthropic::messages::stream,
-            );
-        }
-        Endpoint::CountTokens => anthropic::messages::count(&anthropic::messages::prompt(body, true)?, &mut out),
-        Endpoint::Embeddings => openai::embeddings::json(body, asked, &mut out)?,
-        Endpoint::Moderations => openai::moderations::json(body, &mut out)?,
-        Endpoint::Models if provider == Provider::Anthropic => anthropic::models::list(&mut out),
-        Endpoint::Models => openai::models::list(&mut out),
-        Endpoint::Model(id) if provider == Provider::Anthropic => anthropic::models::one(id, &mut out)?,
-        Endpoint::Model(id) => openai::models::one(id, &mut out)?,
-        Endpoint::Requests => {}
-    }
-    Ok(Written::Json(out.0))
-}
-
-/// Writes an answer as the request wants it: whole or as a stream.
-fn written<'a>(
-    prompt: &Prompt<'_>,
-    answer: &Answer<'a>,
-    asked: &Directives,
-    mut out: Out,
-    json: impl FnOnce(&Answer<'a>, &mut Out),
-    stream: impl FnOnce(&Answer<'a>, &mut Events),
-) -> Result<Written, Refusal> {
-    let kind = |key, reason| Err(Refusal::DirectiveConflict { key, reason });
-    if !prompt.stream {
-        for (key, value) in [
-            ("cut_after", asked.cut_after),
-            ("stall_after", asked.stall_after),
-            ("error_after", asked.error_after),
-        ] {
-            if value.is_some() {
-                return kind(key, "counts events, and this request does not ask for a stream");
-            }
-        }
-        json(answer, &mut out);
-        return Ok(Written::Json(out.0));
-    }
-    if asked.cut_at.is_some() {
-        return kind("cut_at", "counts bytes of a whole answer, and this request asks for a stream");
-    }
-    let count = asked.chunks.unwrap_or(WORDS_DEFAULT) + 8;
-    let mut events = Events::new(count, asked.crlf, asked.comments);
-    stream(answer, &mut events);
-    Ok(Written::Events(events.out.0, events.frames, answer.content.tokens()))
 }
 
 /// Makes a body of events.
@@ -296,15 +206,7 @@ async fn requests(context: &Context, parts: &Parts, request_id: &str) -> Respons
     if parts.method == Method::DELETE {
         context.seen.clear();
     }
-    let query = |name: &str| {
-        let pairs = parts
-            .uri
-            .query()
-            .unwrap_or("")
-            .split('&')
-            .filter_map(|pair| pair.split_once('='));
-        pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
-    };
+    let query = |name: &str| route::query(&parts.uri, name);
     let mut out = Out::default();
     let id = query("id");
     let status = match query("until") {
@@ -332,7 +234,8 @@ async fn requests(context: &Context, parts: &Parts, request_id: &str) -> Respons
         }
     };
     let body = Body::whole(out.0, None, None);
-    respond(Provider::OpenAi, status, Kind::Json, request_id, &Directives::default(), body)
+    let asked = Directives::default();
+    respond(Provider::OpenAi, status, Kind::Json, request_id, &asked, Vec::new(), body)
 }
 
 /// Waits until a count of an id has come so far; false where time is up first.

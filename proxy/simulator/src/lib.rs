@@ -1,14 +1,13 @@
-//! A deterministic simulator of the OpenAI and Anthropic HTTP interfaces, faithful to their wire formats.
+//! A deterministic simulator of the HTTP interfaces of model providers, faithful to their wire formats.
 //!
 //! The quickstart, the tests and the benchmarks talk to it in place of a provider: it needs no key that costs money,
 //! gives equal answers to equal requests, and fails, stalls, lies and counts exactly as told. It does not know the
 //! gateway: it depends on no other crate of the workspace.
 //!
 //! # Endpoints
-//! At the root and under `/openai`: `POST /v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings`,
-//! `/v1/moderations`, `GET /v1/models`, `/v1/models/{id}`. At the root and under `/anthropic`: `POST /v1/messages`,
-//! `/v1/messages/count_tokens`, `GET /v1/models`, `/v1/models/{id}`. HTTP/1.1 and HTTP/2 with prior knowledge. Any
-//! credential is taken; none at all is answered 401.
+//! Those of OpenAI, Anthropic, the Gemini API, Vertex AI, Bedrock, Azure OpenAI and Mistral, each under a prefix of its own
+//! (`/openai`, `/anthropic`, `/gemini`, `/vertex`, `/bedrock`, `/azure`, `/mistral`) and, where that is unambiguous, at the root; docs/simulator.md lists them. HTTP/1.1 and HTTP/2 with prior knowledge. Any
+//! credential is taken; none at all is answered 401 or, where the provider does so, 403.
 //!
 //! `GET /simulator/requests?id=ID` shows how many requests with that id were seen and how they ended (`requests`,
 //! `completed`, `failed`, `cut`, `closed_early`, `in_flight`, and `chunks`, the body frames handed out); with
@@ -50,12 +49,16 @@
 //! | `input=N` | all input tokens, cached, written and audio ones included |
 //! | `cache_read=N`, `cache_write=N`, `cache_write_5m=N`, `cache_write_1h=N` | cached tokens, inside `input` |
 //! | `output=N`, `reasoning=N` | all output tokens; reasoning (thinking) tokens, inside `output` |
-//! | `audio_in=N`, `audio_out=N` | audio tokens, inside `input` and `output` (chat) |
-//! | `web_search=N` | searches of the provider (responses: that many items; messages: `server_tool_use`) |
+//! | `audio_in=N`, `audio_out=N` | audio tokens, inside `input` and `output` (chat, Gemini, transcriptions) |
+//! | `image_in=N`, `image_out=N` | image tokens, inside `input` and `output` (Gemini, images) |
+//! | `tool_input=N` | tokens that the provider's tools added, inside `input` (Gemini) |
+//! | `seconds=N`, `pages=N` | seconds of audio (Mistral, transcriptions); pages of a document (OCR) |
+//! | `web_search=N` | searches of the provider (responses: that many items; messages: `server_tool_use`; Gemini: queries) |
 //! | `service_tier=NAME` | the tier that the answer names |
 //! | `unknown_usage_field=NAME:N` | one more field in the usage object |
 //! | `usage=none`, `null`, `zero`, `totals` | no usage; a null; explicit zeros; totals without breakdown |
 //! | `usage_at=finish`, `every`, `nochoices`, `emptydelta` | chat and completions streams: on the finish chunk; running totals on every chunk; in a last chunk without `choices`; in a last chunk with an empty delta |
+//! | `usage_at=every`, `finish` | Gemini streams: running totals on every chunk (its own way); counts on the last chunk only |
 //! | `usage_at=start`, `delta`, `every` | messages streams: input in `message_start` only; zeros there; several cumulative `message_delta` |
 //! | `include_usage=1` | a usage chunk although the request did not ask for one |
 //! | `repeat_usage=1` | the event that carries the usage comes twice |
@@ -65,21 +68,27 @@
 //! Token directives have one meaning for all providers, that of the table; each provider's convention is what is
 //! written: OpenAI's `prompt_tokens` is `input` with the cached tokens inside, Anthropic's `input_tokens` is `input`
 //! less `cache_read` and the cache writes, which stand beside it. Without `input` it is the counted tokens plus
-//! the cached, written and audio ones. `output` changes what is reported, not the length of the text.
+//! the classes that were asked for. `output` changes what is reported, not the length of the text.
 
 #![forbid(unsafe_code)]
 
 mod answer;
 mod anthropic;
+mod bedrock;
 mod body;
 mod directive;
+mod dispatch;
 mod echo;
 mod encode;
 mod events;
+mod eventstream;
 mod failure;
+mod google;
 mod handler;
 mod head;
+mod mistral;
 mod models;
+mod multipart;
 mod openai;
 mod out;
 mod prompt;
@@ -93,5 +102,6 @@ mod tests;
 mod text;
 mod tool;
 mod usage;
+mod vector;
 
 pub use server::{BODY_BYTES_MAX_DEFAULT, Config, DRAIN_DEFAULT, Error, LISTEN_DEFAULT, Server, bind};

@@ -1,7 +1,11 @@
 //! Model names: the snapshots behind aliases, and the list that `/v1/models` answers.
 //!
 //! Any model name is accepted, since prices are made up in tests; the list only holds names that exist. Source:
-//! openai-python 2.54 `types/shared/all_models.py` and anthropic-sdk-python 2.12 `types/model.py`.
+//! openai-python 2.54 `types/shared/all_models.py`, anthropic-sdk-python 2.12 `types/model.py` and Google's list of models.
+
+use std::borrow::Cow;
+
+use crate::route::Provider;
 
 /// Aliases of OpenAI, and the snapshot that answers to each.
 pub(crate) const OPENAI: &[(&str, &str)] = &[
@@ -41,6 +45,39 @@ pub(crate) const ANTHROPIC: &[(&str, &str)] = &[
     ("claude-sonnet-4-5", "claude-sonnet-4-5-20250929"),
     ("claude-sonnet-5-5", "claude-sonnet-5-5"),
 ];
+
+/// Models of Google, which answer by the name that was asked for.
+pub(crate) const GOOGLE: &[&str] = &[
+    "gemini-2.0-flash",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-image",
+    "gemini-2.5-flash-lite",
+    "gemini-2.5-pro",
+    "gemini-3-pro-preview",
+    "gemini-embedding-001",
+];
+
+/// Models of Mistral, which answer by the name that was asked for.
+pub(crate) const MISTRAL: &[&str] = &[
+    "codestral-latest",
+    "magistral-medium-latest",
+    "mistral-embed",
+    "mistral-large-latest",
+    "mistral-medium-latest",
+    "mistral-ocr-latest",
+    "mistral-small-latest",
+];
+
+/// The model that a provider says has answered where a name was asked for.
+pub(crate) fn answering(provider: Provider, asked: &str) -> Cow<'_, str> {
+    match provider {
+        Provider::OpenAi | Provider::Azure => Cow::Borrowed(snapshot(OPENAI, asked)),
+        Provider::Anthropic => Cow::Borrowed(snapshot(ANTHROPIC, asked)),
+        // Vertex AI's names have their date behind an at sign.
+        Provider::VertexAnthropic => Cow::Owned(asked.replace('@', "-")),
+        Provider::Gemini | Provider::Vertex | Provider::Mistral | Provider::Bedrock => Cow::Borrowed(asked),
+    }
+}
 
 /// The snapshot that answers to a name: the name itself where it is no alias.
 pub(crate) fn snapshot<'a>(aliases: &[(&'static str, &'static str)], asked: &'a str) -> &'a str {

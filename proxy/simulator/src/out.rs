@@ -118,6 +118,20 @@ pub(crate) fn id(prefix: &str, seed: u64, len: usize) -> String {
     id
 }
 
+/// A random identifier (RFC 9562, version 4) that follows from the seed.
+pub(crate) fn uuid(seed: u64) -> String {
+    let mut state = Seed(seed);
+    let (high, low) = (state.next(), state.next());
+    format!(
+        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
+        high >> 32,
+        high >> 16 & 0xffff,
+        high & 0xfff,
+        low >> 48 & 0x3fff | 0x8000,
+        low & 0xffff_ffff_ffff
+    )
+}
+
 /// Standard base64 with padding (RFC 4648), as OpenAI encodes embedding vectors.
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -86,7 +86,7 @@ pub(crate) struct Prompt<'a> {
     /// The JSON schema that the answer must follow, or `{}` for any object.
     pub(crate) schema: Option<Cow<'a, str>>,
     pub(crate) service_tier: Option<Str<'a>>,
-    /// Whether the request switches Anthropic's extended thinking on.
+    /// Whether the request asks to be shown the thinking.
     pub(crate) thinking: bool,
 }
 
@@ -147,8 +147,13 @@ impl Tally {
             self.content(content);
         }
         if matches!(part.kind(), "image_url" | "input_image" | "image") {
-            self.images += 1;
+            self.image();
         }
+    }
+
+    /// An image, of any provider.
+    pub(crate) fn image(&mut self) {
+        self.images += 1;
     }
 
     /// Counts messages and says who spoke last.

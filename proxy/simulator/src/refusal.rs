@@ -4,6 +4,8 @@
 
 use http::{Method, StatusCode};
 
+use crate::route::Provider;
+
 /// A request that is not answered with a completion.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -21,7 +23,7 @@ pub(crate) enum Refusal {
     },
     #[error("x-simulate: `{key}` {reason}")]
     DirectiveConflict { key: &'static str, reason: &'static str },
-    #[error("the credential is missing: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`")]
+    #[error("the credential is missing: send it in the header that the provider's SDK uses")]
     CredentialMissing,
     #[error("anthropic-version: header is required")]
     VersionMissing,
@@ -29,6 +31,8 @@ pub(crate) enum Refusal {
     JsonSyntax { reason: String },
     #[error("the body has a field of the wrong type: {reason}")]
     JsonType { reason: String },
+    #[error("the body could not be parsed as a form: {reason}")]
+    FormSyntax { reason: &'static str },
     #[error("missing required parameter: '{name}'")]
     FieldMissing { name: &'static str },
     #[error("invalid value for '{name}': {reason}")]
@@ -49,8 +53,10 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// The status code that the provider answers with.
-    pub(crate) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self, provider: Provider) -> StatusCode {
         match self {
+            // A caller without a key is unknown to them rather than unauthenticated.
+            Self::CredentialMissing if matches!(provider, Provider::Gemini | Provider::Bedrock) => StatusCode::FORBIDDEN,
             Self::CredentialMissing => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::PathUnknown { .. } | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,

@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod azure;
+mod bedrock;
+mod google;
+mod media;
+mod mistral;
+
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
@@ -28,6 +34,8 @@ struct Reply {
     status: u16,
     head: String,
     chunks: Vec<String>,
+    /// The body without its framing, where it is not text.
+    bytes: Vec<u8>,
     /// Whether the body came to its announced end.
     whole: bool,
 }
@@ -111,28 +119,36 @@ impl Simulator {
 async fn read(mut stream: TcpStream) -> Reply {
     let mut bytes = Vec::new();
     let clean = stream.read_to_end(&mut bytes).await.is_ok();
-    let text = String::from_utf8(bytes).unwrap();
-    let (head, mut rest) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let (head, mut rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+    rest = rest.get(4..).unwrap_or_default();
+    let (head, text) = (String::from_utf8_lossy(head), |bytes| {
+        String::from_utf8_lossy(bytes).into_owned()
+    });
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
     let mut reply = Reply {
         status,
-        head: head.to_owned(),
+        head: head.into_owned(),
         chunks: Vec::new(),
+        bytes: Vec::new(),
         whole: false,
     };
     if let Some(length) = reply.header("content-length") {
         reply.whole = clean && length.parse() == Ok(rest.len());
-        reply.chunks.push(rest.to_owned());
+        reply.chunks.push(text(rest));
+        reply.bytes.extend_from_slice(rest);
         return reply;
     }
-    while let Some((length, after)) = rest.split_once("\r\n") {
-        let length = usize::from_str_radix(length, 16).unwrap();
+    while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+        let length = usize::from_str_radix(&text(&rest[..end]), 16).unwrap();
         if length == 0 {
             reply.whole = clean;
             break;
         }
-        reply.chunks.push(after[..length].to_owned());
-        rest = &after[length + 2..];
+        let chunk = &rest[end + 2..][..length];
+        reply.chunks.push(text(chunk));
+        reply.bytes.extend_from_slice(chunk);
+        rest = &rest[end + 2 + length + 2..];
     }
     reply
 }

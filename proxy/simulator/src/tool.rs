@@ -22,19 +22,32 @@ pub(crate) struct Call {
     pub(crate) arguments: String,
 }
 
-/// A tool as any of the three interfaces offers it.
+/// A tool as any interface offers it: OpenAI's two, Anthropic's, Gemini's list of declarations, Bedrock's
+/// specification.
 #[derive(Deserialize)]
 struct Tool {
     name: Option<String>,
     parameters: Option<Value>,
     input_schema: Option<Value>,
     function: Option<Function>,
+    #[serde(default, rename = "functionDeclarations", alias = "function_declarations")]
+    declarations: Vec<Function>,
+    #[serde(rename = "toolSpec")]
+    specification: Option<Specification>,
 }
 
 #[derive(Deserialize)]
 struct Function {
     name: String,
+    #[serde(alias = "parametersJsonSchema", alias = "parameters_json_schema")]
     parameters: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Specification {
+    name: String,
+    #[serde(rename = "inputSchema")]
+    input_schema: Option<Value>,
 }
 
 /// What `tool_choice` says.
@@ -47,11 +60,40 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// Reads `tool_choice` in the spelling of any of the three interfaces.
+    /// Reads `tool_choice` in the spelling of any interface.
     pub(crate) fn of(sent: Option<&RawValue>) -> Self {
         let value: Value = sent
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or(Value::Null);
+        Self::google(&value)
+            .or_else(|| Self::bedrock(&value))
+            .unwrap_or_else(|| Self::word(&value))
+    }
+
+    /// `{"mode": "ANY", "allowedFunctionNames": ["f"]}`
+    fn google(value: &Value) -> Option<Self> {
+        let mode = value.get("mode")?.as_str()?;
+        let names = value
+            .get("allowedFunctionNames")
+            .or_else(|| value.get("allowed_function_names"));
+        let named = names.and_then(|names| names.get(0)).and_then(Value::as_str);
+        Some(match (mode, named) {
+            ("NONE" | "none", _) => Self::Never,
+            ("ANY" | "any", Some(name)) => Self::Named(name.to_owned()),
+            ("ANY" | "any", None) => Self::Must,
+            _ => Self::Auto,
+        })
+    }
+
+    /// `{"any": {}}`, `{"tool": {"name": "f"}}`
+    fn bedrock(value: &Value) -> Option<Self> {
+        if let Some(name) = value.pointer("/tool/name").and_then(Value::as_str) {
+            return Some(Self::Named(name.to_owned()));
+        }
+        value.get("any").map(|_| Self::Must)
+    }
+
+    fn word(value: &Value) -> Self {
         let word = value
             .as_str()
             .or_else(|| value.get("type").and_then(Value::as_str))
@@ -77,7 +119,7 @@ pub(crate) fn call(tools: &RawValue, choice: &Choice) -> Result<Option<Call>, Re
     let tools: Vec<Tool> = serde_json::from_str(tools.get()).map_err(|error| Refusal::JsonType {
         reason: format!("tools: {error}"),
     })?;
-    let mut own: Vec<(String, Value)> = tools.into_iter().filter_map(Tool::own).collect();
+    let mut own: Vec<(String, Value)> = tools.into_iter().flat_map(Tool::own).collect();
     let at = match choice {
         Choice::Named(name) => own.iter().position(|(own, _)| own == name),
         _ => own.iter().position(|(name, _)| names_weather(name)),
@@ -94,12 +136,28 @@ pub(crate) fn call(tools: &RawValue, choice: &Choice) -> Result<Option<Call>, Re
 }
 
 impl Tool {
-    /// Name and schema of a tool that the caller runs; provider-run tools (web search) have neither.
-    fn own(self) -> Option<(String, Value)> {
-        match self.function {
-            Some(function) => Some((function.name, function.parameters.unwrap_or_else(|| json!({})))),
-            None => Some((self.name?, self.parameters.or(self.input_schema)?)),
+    /// Names and schemas of the tools that the caller runs; provider-run tools (web search) have neither.
+    fn own(self) -> Vec<(String, Value)> {
+        let mut own: Vec<(String, Value)> = self
+            .function
+            .into_iter()
+            .chain(self.declarations)
+            .map(Function::own)
+            .collect();
+        if let Some(Specification { name, input_schema }) = self.specification {
+            let schema = input_schema.and_then(|mut schema| schema.get_mut("json").map(Value::take));
+            own.push((name, schema.unwrap_or_else(|| json!({}))));
         }
+        if let (Some(name), Some(schema)) = (self.name, self.parameters.or(self.input_schema)) {
+            own.push((name, schema));
+        }
+        own
+    }
+}
+
+impl Function {
+    fn own(self) -> (String, Value) {
+        (self.name, self.parameters.unwrap_or_else(|| json!({})))
     }
 }
 
@@ -132,7 +190,9 @@ fn value_of(schema: &Value, root: &Value, name: &str, depth: usize) -> Value {
         return inner(variant);
     }
     let kind = first("type").or_else(|| schema.get("type")).and_then(Value::as_str);
-    match kind.unwrap_or(if schema.get("properties").is_some() {
+    // Gemini's schemas spell types in capitals.
+    let kind = kind.map(str::to_ascii_lowercase);
+    match kind.as_deref().unwrap_or(if schema.get("properties").is_some() {
         "object"
     } else {
         "string"
@@ -186,6 +246,9 @@ mod tests {
             format!(r#"[{{"type":"function","function":{{"name":"get_weather","parameters":{schema}}}}}]"#),
             format!(r#"[{{"type":"function","name":"get_weather","parameters":{schema}}}]"#),
             format!(r#"[{{"name":"get_weather","input_schema":{schema}}}]"#),
+            format!(r#"[{{"functionDeclarations":[{{"name":"get_weather","parameters":{schema}}}]}}]"#),
+            format!(r#"[{{"functionDeclarations":[{{"name":"get_weather","parametersJsonSchema":{schema}}}]}}]"#),
+            format!(r#"[{{"cachePoint":{{}}}},{{"toolSpec":{{"name":"get_weather","inputSchema":{{"json":{schema}}}}}}}]"#),
         ] {
             let call = call(&raw(&tools), &Choice::Auto).unwrap().unwrap();
             assert_eq!(call.name, "get_weather");
@@ -218,6 +281,13 @@ mod tests {
             (r#"{"type":"any"}"#, Choice::Must),
             (r#"{"type":"function","function":{"name":"f"}}"#, Choice::Named("f".into())),
             (r#"{"type":"function","name":"f"}"#, Choice::Named("f".into())),
+            (r#"{"mode":"AUTO"}"#, Choice::Auto),
+            (r#"{"mode":"ANY"}"#, Choice::Must),
+            (r#"{"mode":"NONE"}"#, Choice::Never),
+            (r#"{"mode":"ANY","allowedFunctionNames":["f"]}"#, Choice::Named("f".into())),
+            (r#"{"auto":{}}"#, Choice::Auto),
+            (r#"{"any":{}}"#, Choice::Must),
+            (r#"{"tool":{"name":"f"}}"#, Choice::Named("f".into())),
         ] {
             assert_eq!(Choice::of(Some(&raw(sent))), choice, "{sent}");
         }

@@ -1,11 +1,18 @@
 //! Token counts in their canonical meaning, and each provider's way of writing them.
 //!
-//! Canonical: `input` holds every input token, those read from and written to a cache and those of audio included;
-//! `output` holds every output token, reasoning and audio included. OpenAI writes the classes inside its totals.
-//! Anthropic writes cache reads and writes beside `input_tokens`, which are the uncached rest.
+//! Canonical: `input` holds every input token: those read from and written to a cache, of audio and images, and those
+//! that a tool of the provider's added; `output` holds every output token, reasoning, audio and images included. The
+//! classes of input are disjoint, and so are those of output. OpenAI writes the classes inside its totals. Anthropic
+//! writes cache reads and writes beside `input_tokens`, which are the uncached rest. The other providers' ways are in
+//! the files below `usage/`.
 //!
 //! Sources: openai-python `types/completion_usage.py` and `types/responses/response_usage.py` (2.54), and
 //! anthropic-sdk-python `types/usage.py` and `types/message_delta_usage.py` (2.12).
+
+mod bedrock;
+pub(crate) mod google;
+mod media;
+mod mistral;
 
 use crate::directive::{Directives, UsageShape};
 use crate::out::Out;
@@ -24,7 +31,13 @@ pub(crate) struct Usage {
     pub(crate) reasoning: u64,
     pub(crate) audio_in: u64,
     pub(crate) audio_out: u64,
+    pub(crate) image_in: u64,
+    pub(crate) image_out: u64,
+    /// Input that tools of the provider's added (their results).
+    pub(crate) tool_input: u64,
     pub(crate) web_search: u64,
+    /// Seconds of audio in the input, where the provider counts those.
+    pub(crate) seconds: Option<u64>,
     shape: UsageShape,
     unknown: Option<(Box<str>, u64)>,
 }
@@ -38,26 +51,32 @@ impl Usage {
         let (cache_write_5m, cache_write_1h) = asked.cache_writes();
         let (cache_read, audio_in) = (asked.cache_read.unwrap_or(0), asked.audio_in.unwrap_or(0));
         let (reasoning, audio_out) = (asked.reasoning.unwrap_or(thinking), asked.audio_out.unwrap_or(0));
-        let inside = cache_read + cache_write_5m + cache_write_1h + audio_in;
+        let (image_in, image_out) = (asked.image_in.unwrap_or(0), asked.image_out.unwrap_or(0));
+        let tool_input = asked.tool_input.unwrap_or(0);
+        let inside = cache_read + cache_write_5m + cache_write_1h + audio_in + image_in + tool_input;
         let usage = Self {
             input: asked.input.unwrap_or(input + inside),
             cache_read,
             cache_write_5m,
             cache_write_1h,
-            output: asked.output.unwrap_or(visible + reasoning + audio_out),
+            output: asked.output.unwrap_or(visible + reasoning + audio_out + image_out),
             reasoning,
             audio_in,
             audio_out,
+            image_in,
+            image_out,
+            tool_input,
             web_search: asked.web_search.unwrap_or(0),
+            seconds: asked.seconds,
             shape: asked.usage,
             unknown: asked.unknown_usage_field.clone(),
         };
         if inside > usage.input {
-            let reason = "is less than the cached, written and audio tokens that it includes";
+            let reason = "is less than the cached, written, audio, image and tool tokens that it includes";
             return Err(Refusal::DirectiveConflict { key: "input", reason });
         }
-        if usage.reasoning + usage.audio_out > usage.output {
-            let reason = "is less than the reasoning and audio tokens that it includes";
+        if usage.reasoning + usage.audio_out + usage.image_out > usage.output {
+            let reason = "is less than the reasoning, audio and image tokens that it includes";
             return Err(Refusal::DirectiveConflict { key: "output", reason });
         }
         Ok(if usage.shape == UsageShape::Zero {
@@ -79,10 +98,12 @@ impl Usage {
     /// The same usage when only so much output has been generated.
     pub(crate) fn with_output(&self, output: u64) -> Self {
         let reasoning = self.reasoning.min(output);
+        let audio_out = self.audio_out.min(output - reasoning);
         Self {
             output,
             reasoning,
-            audio_out: self.audio_out.min(output - reasoning),
+            audio_out,
+            image_out: self.image_out.min(output - reasoning - audio_out),
             ..self.clone()
         }
     }
@@ -160,8 +181,9 @@ impl Usage {
         self.end(out);
     }
 
-    /// The value of `usage` in an Anthropic message: cache reads and writes beside `input_tokens`.
-    pub(crate) fn message(&self, out: &mut Out, service_tier: &str) {
+    /// The value of `usage` in an Anthropic message: cache reads and writes beside `input_tokens`. The tier and the place
+    /// are told by Anthropic alone, not by those who host its models.
+    pub(crate) fn message(&self, out: &mut Out, service_tier: Option<&str>) {
         if self.null(out) {
             return;
         }
@@ -175,9 +197,11 @@ impl Usage {
         }
         out.raw(r#","output_tokens":"#).number(self.output);
         self.message_details(out);
-        out.raw(r#","service_tier":"#)
-            .string(service_tier)
-            .raw(r#","inference_geo":"not_available""#);
+        if let Some(tier) = service_tier {
+            out.raw(r#","service_tier":"#)
+                .string(tier)
+                .raw(r#","inference_geo":"not_available""#);
+        }
         self.end(out);
     }
 
@@ -197,8 +221,7 @@ impl Usage {
     }
 
     fn message_input(&self, out: &mut Out) {
-        let uncached = self.input - self.cache_read - self.cache_write();
-        out.raw(r#""input_tokens":"#).number(uncached);
+        out.raw(r#""input_tokens":"#).number(self.uncached());
         if self.shape != UsageShape::Totals {
             out.raw(r#","cache_creation_input_tokens":"#).number(self.cache_write());
             out.raw(r#","cache_read_input_tokens":"#).number(self.cache_read);
@@ -287,7 +310,7 @@ mod tests {
     /// `cache_creation_input_tokens` and `cache_read_input_tokens`.
     #[test]
     fn anthropic_writes_cached_and_written_tokens_beside_its_input() {
-        let message = written(&every_class(), |usage, out| usage.message(out, "standard"));
+        let message = written(&every_class(), |usage, out| usage.message(out, Some("standard")));
         assert_eq!(message["input_tokens"], 250);
         assert_eq!(message["cache_read_input_tokens"], 600);
         assert_eq!(message["cache_creation_input_tokens"], 150);
@@ -353,7 +376,7 @@ mod tests {
         };
         assert_eq!(written(&asked, Usage::chat)["moon_tokens"], 9);
         assert_eq!(written(&asked, Usage::responses)["moon_tokens"], 9);
-        assert_eq!(written(&asked, |usage, out| usage.message(out, "standard"))["moon_tokens"], 9);
+        assert_eq!(written(&asked, |usage, out| usage.message(out, None))["moon_tokens"], 9);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::events::Events;
 use crate::out::{Out, base64, id};
 use crate::prompt::{Content as Sent, Message, Prompt, Str, Tally, parse};
 use crate::refusal::Refusal;
+use crate::route::Provider;
 use crate::text::Text;
 use crate::usage::Usage;
 
@@ -60,13 +61,23 @@ struct Format<'a> {
     schema: Option<&'a RawValue>,
 }
 
-/// Reads a request.
+/// Reads a request whose path says whether to stream.
+///
+/// # Errors
+/// As [`prompt`].
+pub(crate) fn invoked<'a>(body: &'a [u8], model: &'a str, stream: bool) -> Result<Prompt<'a>, Refusal> {
+    let prompt = prompt(body, Some(model), false)?;
+    Ok(Prompt { stream, ..prompt })
+}
+
+/// Reads a request; `named` is the model where the path names it.
 ///
 /// # Errors
 /// A refusal where it is not JSON or misses a field; `max_tokens` is required unless tokens are only counted.
-pub(crate) fn prompt(body: &[u8], count_only: bool) -> Result<Prompt<'_>, Refusal> {
+pub(crate) fn prompt<'a>(body: &'a [u8], named: Option<&'a str>, count_only: bool) -> Result<Prompt<'a>, Refusal> {
     let request: Request<'_> = parse(body)?;
-    let model = request.model.ok_or(Refusal::FieldMissing { name: "model" })?;
+    let named = named.map(|name| Str(Cow::Borrowed(name)));
+    let model = request.model.or(named).ok_or(Refusal::FieldMissing { name: "model" })?;
     if request.max_tokens.is_none() && !count_only {
         return Err(Refusal::FieldMissing { name: "max_tokens" });
     }
@@ -202,11 +213,19 @@ pub(crate) fn stream(answer: &Answer<'_>, events: &mut Events) {
     }
     if answer.error_after.is_some() {
         events.cut_at_limit();
+        if answer.provider == Provider::Bedrock {
+            events.exception();
+            return;
+        }
         named(events, "error", false, |out| {
             out.raw(r#","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":null"#);
         });
     } else {
-        named(events, "message_stop", false, |_| {});
+        named(events, "message_stop", false, |out| {
+            if answer.provider == Provider::Bedrock {
+                answer.usage.metrics_member(true, out);
+            }
+        });
     }
 }
 
@@ -260,7 +279,12 @@ fn message_delta(events: &mut Events, answer: &Answer<'_>, stop_reason: Option<&
 
 /// The beginning of a message, up to the open list of its content.
 fn head(answer: &Answer<'_>, out: &mut Out) {
-    out.raw(r#"{"id":"#).string(&id("msg_01", answer.seed, 22));
+    let prefix = match answer.provider {
+        Provider::VertexAnthropic => "msg_vrtx_01",
+        Provider::Bedrock => "msg_bdrk_01",
+        _ => "msg_01",
+    };
+    out.raw(r#"{"id":"#).string(&id(prefix, answer.seed, 22));
     out.raw(r#","type":"message","role":"assistant","model":"#)
         .string(&answer.model)
         .raw(r#","content":["#);
@@ -268,7 +292,8 @@ fn head(answer: &Answer<'_>, out: &mut Out) {
 
 fn usage_member(answer: &Answer<'_>, usage: &Usage, out: &mut Out) {
     if usage.reported() {
-        usage.message(out.raw(r#","usage":"#), &answer.service_tier);
+        let own = answer.provider == Provider::Anthropic;
+        usage.message(out.raw(r#","usage":"#), own.then_some(&*answer.service_tier));
     }
 }
 

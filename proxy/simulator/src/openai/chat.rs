@@ -2,21 +2,29 @@
 //!
 //! Stream: a chunk with the role, a chunk a piece, a chunk with the finish reason, then, only where
 //! `stream_options.include_usage` asks for it, a chunk with empty `choices` and the usage of the whole request (the
-//! other chunks then carry `"usage": null`), then `data: [DONE]`. With several choices they take turns.
+//! other chunks then carry `"usage": null`), then `data: [DONE]`. With several choices they take turns. On Azure the
+//! first chunk has empty `choices` too, and what its content filter says of the prompt; choices say it of the answer.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{StreamOptions, choices, error_event, streaming};
+use super::{StreamOptions, choices, error_event, model, streaming};
 use crate::answer::{Answer, Content};
 use crate::directive::UsageAt;
 use crate::events::Events;
 use crate::out::{CREATED, Out, id};
 use crate::prompt::{Message, Prompt, Str, Tally, parse};
 use crate::refusal::Refusal;
+use crate::route::Provider;
 use crate::usage::Usage;
+
+/// What Azure's content filter says of harmless text.
+const SAFE: &str = concat!(
+    r#"{"hate":{"filtered":false,"severity":"safe"},"self_harm":{"filtered":false,"severity":"safe"},"#,
+    r#""sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#
+);
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -57,9 +65,9 @@ struct JsonSchema<'a> {
 ///
 /// # Errors
 /// A refusal where it is not JSON or misses a field.
-pub(crate) fn prompt(body: &[u8]) -> Result<Prompt<'_>, Refusal> {
+pub(crate) fn prompt<'a>(body: &'a [u8], deployment: Option<&'a str>) -> Result<Prompt<'a>, Refusal> {
     let request: Request<'_> = parse(body)?;
-    let model = request.model.ok_or(Refusal::FieldMissing { name: "model" })?;
+    let model = model(request.model, deployment)?;
     let messages = request.messages.ok_or(Refusal::FieldMissing { name: "messages" })?;
     if messages.is_empty() {
         return Err(Refusal::FieldInvalid {
@@ -118,11 +126,16 @@ pub(crate) fn json(answer: &Answer<'_>, out: &mut Out) {
                 out.raw(r#"}}],"refusal":null,"annotations":[]"#);
             }
         }
-        out.raw(r#"},"logprobs":null,"finish_reason":"#)
-            .string(finish_reason(answer))
-            .raw("}");
+        out.raw(r#"},"logprobs":null,"finish_reason":"#).string(finish_reason(answer));
+        if answer.provider == Provider::Azure {
+            out.raw(r#","content_filter_results":"#).raw(SAFE);
+        }
+        out.raw("}");
     }
     out.raw("]");
+    if answer.provider == Provider::Azure {
+        prompt_filter(out.raw(","));
+    }
     answer.usage.chat_member(out);
     out.raw(r#","service_tier":"#).string(&answer.service_tier);
     out.raw(r#","system_fingerprint":"fp_0simulator"}"#);
@@ -137,6 +150,13 @@ pub(crate) fn stream(answer: &Answer<'_>, events: &mut Events) {
     let chunk = Chunk::new(answer);
     if let Some(limit) = answer.error_after {
         events.limit(limit);
+    }
+    if answer.provider == Provider::Azure {
+        events.event(None, false, |out| {
+            out.raw(r#"{"choices":[],"created":0,"id":"","model":"","object":"","#);
+            prompt_filter(out);
+            out.raw("}");
+        });
     }
     for index in 0..answer.choices {
         chunk.write(events, index, None, None, false, |out| match &answer.content {
@@ -187,6 +207,13 @@ pub(crate) fn stream(answer: &Answer<'_>, events: &mut Events) {
     }
 }
 
+/// `"prompt_filter_results":[...]`
+fn prompt_filter(out: &mut Out) {
+    out.raw(r#""prompt_filter_results":[{"prompt_index":0,"content_filter_results":"#)
+        .raw(SAFE)
+        .raw("}]");
+}
+
 fn finish_reason(answer: &Answer<'_>) -> &'static str {
     match &answer.content {
         Content::Call(..) => "tool_calls",
@@ -203,6 +230,8 @@ fn call_id(answer: &Answer<'_>, choice: usize) -> String {
 struct Chunk {
     head: String,
     null_usage: bool,
+    /// Whether choices say what a content filter says.
+    filtered: bool,
 }
 
 impl Chunk {
@@ -217,6 +246,7 @@ impl Chunk {
         Self {
             head,
             null_usage: answer.include_usage,
+            filtered: answer.provider == Provider::Azure,
         }
     }
 
@@ -236,9 +266,14 @@ impl Chunk {
                 .raw(r#","delta":"#);
             delta(out);
             match finish_reason {
-                Some(reason) => out.raw(r#","logprobs":null,"finish_reason":"#).string(reason).raw("}]"),
-                None => out.raw(r#","logprobs":null,"finish_reason":null}]"#),
+                Some(reason) => out.raw(r#","logprobs":null,"finish_reason":"#).string(reason),
+                None => out.raw(r#","logprobs":null,"finish_reason":null"#),
             };
+            if self.filtered {
+                // The role's chunk and the last one have nothing to filter.
+                out.raw(r#","content_filter_results":"#).raw(if paced { SAFE } else { "{}" });
+            }
+            out.raw("}]");
             match usage {
                 Some(usage) => usage.chat_member(out),
                 None if self.null_usage => {

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::{StreamOptions, choices, error_event, streaming};
+use super::{StreamOptions, choices, error_event, model, streaming};
 use crate::answer::{Answer, Content};
 use crate::directive::UsageAt;
 use crate::events::Events;
@@ -62,9 +62,9 @@ impl Input<'_> {
 ///
 /// # Errors
 /// A refusal where it is not JSON or misses a field.
-pub(crate) fn prompt(body: &[u8]) -> Result<Prompt<'_>, Refusal> {
+pub(crate) fn prompt<'a>(body: &'a [u8], deployment: Option<&'a str>) -> Result<Prompt<'a>, Refusal> {
     let request: Request<'_> = parse(body)?;
-    let model = request.model.ok_or(Refusal::FieldMissing { name: "model" })?;
+    let model = model(request.model, deployment)?;
     let input = request.prompt.ok_or(Refusal::FieldMissing { name: "prompt" })?;
     let (stream, include_usage) = streaming(request.stream, request.stream_options.as_ref())?;
     let tallies = input.tallies();

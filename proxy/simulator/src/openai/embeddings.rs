@@ -5,12 +5,15 @@
 use serde::Deserialize;
 
 use super::completions::Input;
+use super::model;
 use crate::directive::Directives;
-use crate::models::{OPENAI, snapshot};
-use crate::out::{Out, Seed, base64};
+use crate::models::answering;
+use crate::out::{Out, base64, id};
 use crate::prompt::{Str, Tally, parse};
 use crate::refusal::Refusal;
+use crate::route::Provider;
 use crate::usage::Usage;
+use crate::vector;
 
 /// The most inputs of one request (OpenAI's limit).
 const INPUTS_MAX: usize = 2048;
@@ -34,9 +37,15 @@ struct Request<'a> {
 ///
 /// # Errors
 /// A refusal where it is not JSON, misses a field, or asks for a format or size that does not exist.
-pub(crate) fn json(body: &[u8], asked: &Directives, out: &mut Out) -> Result<(), Refusal> {
+pub(crate) fn json(
+    provider: Provider,
+    deployment: Option<&str>,
+    body: &[u8],
+    asked: &Directives,
+    out: &mut Out,
+) -> Result<(), Refusal> {
     let request: Request<'_> = parse(body)?;
-    let model = request.model.ok_or(Refusal::FieldMissing { name: "model" })?;
+    let model = model(request.model, deployment)?;
     let input = request.input.ok_or(Refusal::FieldMissing { name: "input" })?;
     let encoded = match request.encoding_format.as_ref().map_or("float", |format| &*format.0) {
         "float" => false,
@@ -75,38 +84,24 @@ pub(crate) fn json(body: &[u8], asked: &Directives, out: &mut Out) -> Result<(),
             .raw(r#"{"object":"embedding","index":"#)
             .number(index as u64);
         out.raw(r#","embedding":"#);
-        let vector = vector(tally.seed(), dimensions);
+        let vector = vector::vector(tally.seed(), dimensions);
         if encoded {
             let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
             out.string(&base64(&bytes));
         } else {
-            for (place, number) in vector.iter().enumerate() {
-                out.raw(if place == 0 { "[" } else { "," }).float(*number);
-            }
-            out.raw("]");
+            vector::write(&vector, out);
         }
         out.raw("}");
     }
-    out.raw(r#"],"model":"#)
-        .string(asked.model.as_deref().unwrap_or_else(|| snapshot(OPENAI, &model.0)));
-    if usage.reported() {
+    let answering = answering(provider, &model.0);
+    out.raw(r#"],"model":"#).string(asked.model.as_deref().unwrap_or(&answering));
+    if provider == Provider::Mistral {
+        out.raw(r#","id":"#)
+            .string(&id("", tallies.iter().fold(0, |seed, tally| seed ^ tally.seed()), 32));
+        usage.mistral_member(out);
+    } else if usage.reported() {
         usage.embeddings(out.raw(r#","usage":"#));
     }
     out.raw("}");
     Ok(())
-}
-
-/// A vector of length 1.
-fn vector(seed: u64, dimensions: usize) -> Vec<f32> {
-    let mut state = Seed(seed);
-    // 24 random bits are what a 32-bit float holds exactly, so the numbers are the same on every machine.
-    let mut number = || ((state.next() >> 40) as f32) / 8_388_608.0 - 1.0;
-    let raw: Vec<f32> = (0..dimensions).map(|_| number()).collect();
-    let length = raw
-        .iter()
-        .map(|number| number * number)
-        .sum::<f32>()
-        .sqrt()
-        .max(f32::MIN_POSITIVE);
-    raw.into_iter().map(|number| number / length).collect()
 }

@@ -3,15 +3,22 @@
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
+pub(crate) mod images;
 pub(crate) mod models;
 pub(crate) mod moderations;
 pub(crate) mod responses;
 pub(crate) mod responses_stream;
+pub(crate) mod speech;
+pub(crate) mod transcriptions;
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use crate::events::Events;
 use crate::refusal::Refusal;
+
+use crate::prompt::Str;
 
 /// The most choices that a request may ask for (OpenAI's limit).
 const CHOICES_MAX: u64 = 128;
@@ -20,6 +27,12 @@ const CHOICES_MAX: u64 = 128;
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
+}
+
+/// The model that the body names, else the deployment that the path names.
+fn model<'a>(sent: Option<Str<'a>>, deployment: Option<&'a str>) -> Result<Str<'a>, Refusal> {
+    sent.or_else(|| deployment.map(|name| Str(Cow::Borrowed(name))))
+        .ok_or(Refusal::FieldMissing { name: "model" })
 }
 
 /// Whether a stream is asked for, and whether it shall end in a usage chunk.

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::model;
 use crate::answer::{Answer, Content};
 use crate::out::{CREATED, Out, id};
 use crate::prompt::{self, Last, Message, Prompt, Str, Tally, parse};
@@ -78,9 +79,9 @@ pub(super) enum Status {
 ///
 /// # Errors
 /// A refusal where it is not JSON or misses a field.
-pub(crate) fn prompt(body: &[u8]) -> Result<Prompt<'_>, Refusal> {
+pub(crate) fn prompt<'a>(body: &'a [u8], deployment: Option<&'a str>) -> Result<Prompt<'a>, Refusal> {
     let request: Request<'_> = parse(body)?;
-    let model = request.model.ok_or(Refusal::FieldMissing { name: "model" })?;
+    let model = model(request.model, deployment)?;
     let input = request.input.ok_or(Refusal::FieldMissing { name: "input" })?;
     let mut tally = Tally::new();
     if let Some(instructions) = &request.instructions {
