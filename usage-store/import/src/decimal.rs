@@ -19,6 +19,14 @@ pub(crate) struct Decimal {
 /// # Errors
 /// A sentence that says what is wrong.
 pub(crate) fn parse(text: &str) -> Result<Decimal, String> {
+    shifted(text, 0)
+}
+
+/// Reads the number times ten to the power of `places`, rounded after the shift: the price of a million of what costs 1.23456789e-07.
+///
+/// # Errors
+/// A sentence that says what is wrong.
+pub(crate) fn shifted(text: &str, places: u32) -> Result<Decimal, String> {
     let text = text.trim();
     let wrong = || {
         let shown: String = text.chars().take(40).collect();
@@ -41,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Decimal, String> {
         return Err(wrong());
     }
     // The value is the digits times ten to this power, counted in units of an amount.
-    let power = exponent - fraction.len() as i64 + i64::from(Amount::SCALE);
+    let power = exponent - fraction.len() as i64 + i64::from(Amount::SCALE) + i64::from(places);
     let kept = usize::try_from((digits.len() as i64 + power).max(0)).expect("not negative, and bounded by the limits above");
     let (head, tail) = digits.split_at(kept.min(digits.len()));
     let mut units: i128 = 0;
@@ -104,6 +112,24 @@ mod tests {
             ("0.000000000001000000000000000", "0.000000000001", false),
         ] {
             assert_eq!(read(text), (amount.to_owned(), rounded), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_shift_comes_before_the_rounding() {
+        for (text, places, amount, rounded) in [
+            ("1.25e-07", 6, "0.125", false),
+            ("1.234567890123456789e-07", 6, "0.123456789012", true),
+            ("0.00000000000049", 6, "0.00000049", false),
+            ("5e-19", 6, "0", true),
+            ("3", 3, "3000", false),
+        ] {
+            let decimal = shifted(text, places).unwrap();
+            assert_eq!(
+                (decimal.amount.to_string(), decimal.rounded),
+                (amount.to_owned(), rounded),
+                "{text}"
+            );
         }
     }
 

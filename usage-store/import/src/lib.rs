@@ -14,6 +14,7 @@ mod decimal;
 mod draft;
 mod litellm;
 mod openrouter;
+pub mod price;
 mod problem;
 mod rows;
 mod split;
