@@ -83,7 +83,7 @@ impl Recovered {
                 }
             }
             before = Some(segment.number);
-            let Scan { length, breaks } = segment.scan(disk, segment.number >= unproven, |offset, entry| {
+            let Scan { length, breaks } = segment.scan(disk, segment.number >= unproven, |format, offset, entry| {
                 let unreadable = |_| Error::Unreadable {
                     path: segment.path.clone(),
                     offset,
@@ -101,7 +101,7 @@ impl Recovered {
                         open.remove(&entry::call_id(entry.payload).map_err(unreadable)?);
                         recovered.last_seq = recovered.last_seq.max(entry.seq);
                         if entry.seq > committed {
-                            let mut record: Box<Record> = Box::new(entry::decode(entry.payload).map_err(unreadable)?);
+                            let mut record = entry::record(format, entry.payload).map_err(unreadable)?;
                             record.seq = entry.seq;
                             recovered.rows += 1;
                             row(record)?;

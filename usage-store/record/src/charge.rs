@@ -41,6 +41,26 @@ pub enum Meter {
     ToolCall,
     /// A usage field that no codec knows; it has no price.
     Unknown,
+    /// Audio input tokens read from a cache.
+    CacheReadAudio,
+    /// Image input tokens read from a cache.
+    CacheReadImage,
+    /// Image input tokens.
+    ImageIn,
+    /// Image output tokens.
+    ImageOut,
+    /// Video input tokens.
+    VideoIn,
+    /// Input tokens that the provider's own tools brought in.
+    ToolUseIn,
+    /// Queries of web searches, where these are billed one by one.
+    SearchQuery,
+    /// Answers grounded in maps.
+    MapsGrounding,
+    /// Searches in files that the provider keeps.
+    FileSearch,
+    /// Containers in which the provider ran code.
+    CodeInterpreter,
 }
 
 /// One line of a call's bill: `amount = quantity * unit_price`, rounded once, half to even.
@@ -94,7 +114,7 @@ pub struct Cost {
 
 impl Meter {
     /// Every meter that can have a price.
-    pub const PRICED: [Self; 16] = [
+    pub const PRICED: [Self; 26] = [
         Self::Input,
         Self::CacheRead,
         Self::CacheWrite,
@@ -111,6 +131,16 @@ impl Meter {
         Self::Character,
         Self::Page,
         Self::ToolCall,
+        Self::CacheReadAudio,
+        Self::CacheReadImage,
+        Self::ImageIn,
+        Self::ImageOut,
+        Self::VideoIn,
+        Self::ToolUseIn,
+        Self::SearchQuery,
+        Self::MapsGrounding,
+        Self::FileSearch,
+        Self::CodeInterpreter,
     ];
 
     /// The value as it stands in `charges.meter` and in price lists.
@@ -133,6 +163,16 @@ impl Meter {
             Self::Page => "page",
             Self::ToolCall => "tool_call",
             Self::Unknown => "unknown",
+            Self::CacheReadAudio => "cache_read_audio",
+            Self::CacheReadImage => "cache_read_image",
+            Self::ImageIn => "image_in",
+            Self::ImageOut => "image_out",
+            Self::VideoIn => "video_in",
+            Self::ToolUseIn => "tool_use_in",
+            Self::SearchQuery => "search_query",
+            Self::MapsGrounding => "maps_grounding",
+            Self::FileSearch => "file_search",
+            Self::CodeInterpreter => "code_interpreter",
         }
     }
 
@@ -145,7 +185,9 @@ impl Meter {
             Self::Second => "second",
             Self::Character => "character",
             Self::Page => "page",
-            Self::ToolCall => "call",
+            Self::ToolCall | Self::MapsGrounding | Self::FileSearch => "call",
+            Self::SearchQuery => "query",
+            Self::CodeInterpreter => "container",
             Self::Unknown => "unknown",
             _ => "token",
         }
@@ -195,5 +237,20 @@ impl Cost {
             price_version: None,
             charges: Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_meter_but_the_unknown_is_found_by_its_name() {
+        for (place, meter) in Meter::PRICED.into_iter().enumerate() {
+            assert_eq!(Meter::parse(meter.as_str()), Some(meter));
+            // The durable order: `Unknown` stands in it, before the meters that came later.
+            assert_eq!(meter as usize, place + usize::from(meter > Meter::Unknown));
+        }
+        assert_eq!(Meter::parse(Meter::Unknown.as_str()), None);
     }
 }

@@ -30,14 +30,21 @@ pub struct UnknownUsage {
 }
 
 /// Token counts and other billable quantities of one call.
+///
+/// Everything that a provider reports as tokens is inside `input` or `output`; the quantities after them are no tokens. Where a provider tells
+/// one consumption in two units (an image by its tokens, sound by tokens and by its length), the one that it bills is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Where the counts come from.
     pub source: UsageSource,
-    /// All input tokens: uncached, read from cache, written to cache, of every modality.
+    /// All input tokens: uncached, read from cache, written to cache, of every modality, results of the provider's own tools included.
     pub input: Option<u64>,
     /// Input tokens read from a cache; inside `input`.
     pub cache_read: Option<u64>,
+    /// Audio tokens read from a cache; inside `cache_read`.
+    pub cache_read_audio: Option<u64>,
+    /// Image tokens read from a cache; inside `cache_read`.
+    pub cache_read_image: Option<u64>,
     /// Input tokens written to a cache, of every lifetime; inside `input`.
     pub cache_creation: Option<u64>,
     /// Tokens written with a lifetime of five minutes; inside `cache_creation`.
@@ -46,14 +53,40 @@ pub struct Usage {
     pub cache_creation_1h: Option<u64>,
     /// Audio tokens that are neither read from nor written to a cache; inside `input`.
     pub audio_in: Option<u64>,
-    /// All output tokens, reasoning and audio included.
+    /// Image tokens that are neither read from nor written to a cache; inside `input`.
+    pub image_in: Option<u64>,
+    /// Video tokens that are neither read from nor written to a cache; inside `input`.
+    pub video_in: Option<u64>,
+    /// Results of the provider's own tools that the model read, where the provider tells them apart and bills them; inside `input`.
+    pub tool_use_in: Option<u64>,
+    /// Input tokens that the provider reports and does not bill, such as the results of a search it grounded an answer in; inside `input`.
+    pub unbilled_in: Option<u64>,
+    /// All output tokens, reasoning, audio and images included.
     pub output: Option<u64>,
     /// Reasoning tokens; inside `output`.
     pub reasoning: Option<u64>,
     /// Audio tokens generated; inside `output`.
     pub audio_out: Option<u64>,
-    /// Web searches that the provider made and bills by the call.
+    /// Image tokens generated; inside `output`.
+    pub image_out: Option<u64>,
+    /// Web searches that the provider made and bills by the call, or answers that it grounded in searches.
     pub web_search: Option<u64>,
+    /// Queries that those searches were made of, where the provider tells them; it bills the one or the other.
+    pub search_query: Option<u64>,
+    /// Answers that were grounded in maps.
+    pub maps_grounding: Option<u64>,
+    /// Searches in files that the provider keeps.
+    pub file_search: Option<u64>,
+    /// Containers in which the provider ran code.
+    pub code_interpreter: Option<u64>,
+    /// Images, where they are not told as tokens.
+    pub images: Option<u64>,
+    /// Microseconds of audio or video, where they are not told as tokens; providers tell up to six decimals of a second.
+    pub media_us: Option<u64>,
+    /// Characters of text, where they are billed in place of tokens: Unicode code points.
+    pub characters: Option<u64>,
+    /// Pages of documents.
+    pub pages: Option<u64>,
     /// Tokens that the provider says are left in its own rate limit.
     pub remaining: Option<u64>,
     /// Service tier that the provider says it used, where that is not its standard one.
@@ -83,8 +116,14 @@ impl Usage {
     /// Most unknown fields kept of one call.
     pub const MAX_UNKNOWN: usize = 16;
 
-    /// Whether the provider or the gateway counted anything.
+    /// Whether the provider or the gateway counted anything that the call consists of: tokens, images, time, characters or pages. Calls of tools
+    /// come on top of those.
     pub const fn is_known(&self) -> bool {
-        self.input.is_some() || self.output.is_some()
+        self.input.is_some()
+            || self.output.is_some()
+            || self.images.is_some()
+            || self.media_us.is_some()
+            || self.characters.is_some()
+            || self.pages.is_some()
     }
 }

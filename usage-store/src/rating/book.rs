@@ -206,12 +206,17 @@ impl<'a> Prices<'a> {
     /// The price of a meter for a call, by the rules of [`super`].
     pub(super) fn price(&self, meter: Meter, query: &Query<'_>) -> Option<&'a Price> {
         let tier = query.service_tier;
-        let found = match meter {
-            Meter::CacheWrite5m | Meter::CacheWrite1h => self
-                .best(meter, tier, query)
-                .or_else(|| self.best(Meter::CacheWrite, tier, query)),
-            _ => self.best(meter, tier, query),
+        let stand_in = match meter {
+            Meter::CacheWrite5m | Meter::CacheWrite1h => Some(Meter::CacheWrite),
+            Meter::ImageIn | Meter::VideoIn | Meter::ToolUseIn => Some(Meter::Input),
+            Meter::CacheReadImage => Some(Meter::CacheRead),
+            _ => None,
         };
+        let has_own = || self.at(query.at).any(|price| price.meter == meter);
+        let found = self.best(meter, tier, query).or_else(|| {
+            let stand_in = stand_in.filter(|_| !has_own())?;
+            self.best(stand_in, tier, query)
+        });
         if found.is_none() && tier.is_some() && meter.unit() != "token" {
             return self.best(meter, None, query);
         }

@@ -8,7 +8,16 @@
 //! 3. Of that model's prices for a meter, those of the call's region beat those of every region, and the highest context tier below
 //!    the call's input tokens beats the others; it reprices the whole call.
 //! 4. Token meters need a price of the call's service tier. Other meters fall back to the standard tier.
-//! 5. A cache write of a told lifetime falls back to `cache_write`; reasoning without a price of its own is output.
+//! 5. A meter for which the model has no price at all, in no tier, takes that of another where the two are one price by rule:
+//!    - `cache_write_5m` and `cache_write_1h` take `cache_write`;
+//!    - `reasoning` takes `output`: the output rate everywhere but at Perplexity's deep research, which lists its own (genai-prices 0.2.3, litellm 1.106.2);
+//!    - `image_in` and `video_in` take `input`, `cache_read_image` takes `cache_read`: OpenAI converts images of a prompt to tokens at the model's rate, and
+//!      Gemini's pages price "text / image / video" in one line; models that price them apart (gpt-image, gpt-realtime) list the meter;
+//!    - `tool_use_in` takes `input`: results of URL context, file search and code execution are prompt tokens (litellm `vertex_ai/gemini`).
+//! 6. `audio_in`, `audio_out`, `cache_read_audio` and `image_out` take no other's price: where providers price them, it is several times the text's.
+//! 7. Searches are billed by the query (Gemini 3) or by the grounded answer (Gemini 2, OpenAI, Anthropic): `search_query` where the call tells
+//!    queries and the model has a price for them, else `web_search`, where the call tells searches; never both.
+//! 8. `second` counts in decimals, to the microsecond. Input that the provider does not bill (`Usage::unbilled_in`) is on no line.
 //!
 //! What was used and has no price is a charge without an amount, and the row is `unpriced`.
 
@@ -16,7 +25,7 @@ mod book;
 #[cfg(test)]
 mod tests;
 
-use tollgate_record::{Amount, AmountError, Call, Charge, Cost, CostStatus, Meter, Name, Timestamp, Usage, UsageSource};
+use tollgate_record::{Amount, AmountError, Call, Charge, Cost, CostStatus, Meter, Name, Price, Timestamp, Usage, UsageSource};
 
 pub use book::PriceBook;
 use book::{Prices, Query};
@@ -50,20 +59,25 @@ pub fn rate(
     };
     let prices = book.find(&query);
     let mut bill = Bill::new(usage.source);
+    let priced = |meter| prices.as_ref().and_then(|prices| prices.price(meter, &query));
     for (meter, quantity) in quantities {
         match meter {
             // Without a price of its own, reasoning is output.
             Meter::Output => {
-                let reasoning = usage.reasoning.unwrap_or(0).min(quantity);
-                match prices.as_ref().and_then(|prices| prices.price(Meter::Reasoning, &query)) {
-                    Some(price) if reasoning > 0 => {
-                        bill.charge(Meter::Output, quantity - reasoning, prices.as_ref(), &query)?;
+                let reasoning = Quantity::whole(usage.reasoning.unwrap_or(0).min(quantity.count));
+                match priced(Meter::Reasoning) {
+                    Some(price) if reasoning.count > 0 => {
+                        let rest = Quantity::whole(quantity.count - reasoning.count);
+                        bill.charge(Meter::Output, rest, priced(Meter::Output))?;
                         bill.priced(Meter::Reasoning, reasoning, price)?;
                     }
-                    _ => bill.charge(Meter::Output, quantity, prices.as_ref(), &query)?,
+                    _ => bill.charge(Meter::Output, quantity, priced(Meter::Output))?,
                 }
             }
-            _ => bill.charge(meter, quantity, prices.as_ref(), &query)?,
+            // The same searches, told twice.
+            Meter::WebSearch if usage.search_query.unwrap_or(0) > 0 && priced(Meter::SearchQuery).is_some() => {}
+            Meter::SearchQuery if usage.web_search.unwrap_or(0) > 0 && priced(Meter::SearchQuery).is_none() => {}
+            _ => bill.charge(meter, quantity, priced(meter))?,
         }
     }
     for unknown in &usage.unknown {
@@ -72,29 +86,78 @@ pub fn rate(
     Ok(bill.finish(prices.as_ref()))
 }
 
+/// How much of a meter's unit: `count` of its parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Quantity {
+    count: u64,
+    /// Parts of one unit.
+    parts: u64,
+}
+
 /// Splits the totals into what each meter counts. Explicit zeros are no charge.
-fn quantities(usage: &Usage) -> Vec<(Meter, u64)> {
+fn quantities(usage: &Usage) -> Vec<(Meter, Quantity)> {
     let of = |count: Option<u64>| count.unwrap_or(0);
+    let rest = |whole: Option<u64>, parts: &[u64]| parts.iter().fold(of(whole), |rest, part| rest.saturating_sub(*part));
     let (read, created) = (of(usage.cache_read), of(usage.cache_creation));
+    let (read_audio, read_image) = (of(usage.cache_read_audio), of(usage.cache_read_image));
     let (short, long) = (of(usage.cache_creation_5m), of(usage.cache_creation_1h));
-    let (audio_in, audio_out) = (of(usage.audio_in), of(usage.audio_out));
-    // Parts that exceed their whole would be a provider's mistake; saturating keeps the parts, which are what is billed.
-    let plain_input = of(usage.input)
-        .saturating_sub(read)
-        .saturating_sub(created)
-        .saturating_sub(audio_in);
-    let parts = [
-        (Meter::Input, plain_input),
-        (Meter::CacheRead, read),
+    let (audio_in, image_in, video_in) = (of(usage.audio_in), of(usage.image_in), of(usage.video_in));
+    let (tool_use_in, unbilled_in) = (of(usage.tool_use_in), of(usage.unbilled_in));
+    let (audio_out, image_out) = (of(usage.audio_out), of(usage.image_out));
+    let input_parts = [read, created, audio_in, image_in, video_in, tool_use_in, unbilled_in];
+    let whole = [
+        // Parts that exceed their whole would be a provider's mistake; saturating keeps the parts, which are what is billed.
+        (Meter::Input, rest(usage.input, &input_parts)),
+        (Meter::CacheRead, rest(usage.cache_read, &[read_audio, read_image])),
+        (Meter::CacheReadAudio, read_audio),
+        (Meter::CacheReadImage, read_image),
         (Meter::CacheWrite5m, short),
         (Meter::CacheWrite1h, long),
-        (Meter::CacheWrite, created.saturating_sub(short).saturating_sub(long)),
+        (Meter::CacheWrite, rest(usage.cache_creation, &[short, long])),
         (Meter::AudioIn, audio_in),
-        (Meter::Output, of(usage.output).saturating_sub(audio_out)),
+        (Meter::ImageIn, image_in),
+        (Meter::VideoIn, video_in),
+        (Meter::ToolUseIn, tool_use_in),
+        (Meter::Output, rest(usage.output, &[audio_out, image_out])),
         (Meter::AudioOut, audio_out),
+        (Meter::ImageOut, image_out),
+        (Meter::Image, of(usage.images)),
+        (Meter::Character, of(usage.characters)),
+        (Meter::Page, of(usage.pages)),
         (Meter::WebSearch, of(usage.web_search)),
+        (Meter::SearchQuery, of(usage.search_query)),
+        (Meter::MapsGrounding, of(usage.maps_grounding)),
+        (Meter::FileSearch, of(usage.file_search)),
+        (Meter::CodeInterpreter, of(usage.code_interpreter)),
     ];
-    parts.into_iter().filter(|(_, quantity)| *quantity > 0).collect()
+    let seconds = Quantity {
+        count: of(usage.media_us),
+        parts: 1_000_000,
+    };
+    whole
+        .into_iter()
+        .map(|(meter, count)| (meter, Quantity::whole(count)))
+        .chain([(Meter::Second, seconds)])
+        .filter(|(_, quantity)| quantity.count > 0)
+        .collect()
+}
+
+// === impl Quantity ===
+
+impl Quantity {
+    const fn whole(count: u64) -> Self {
+        Self { count, parts: 1 }
+    }
+
+    /// Exact, as the parts of a unit divide the 10^12 of an amount.
+    fn amount(self) -> Result<Amount, AmountError> {
+        Amount::ONE.mul_ratio(i128::from(self.count), i128::from(self.parts))
+    }
+
+    /// What the quantity costs at `price` for `per` units, rounded once, half to even.
+    fn cost(self, price: Amount, per: u64) -> Result<Amount, AmountError> {
+        price.mul_ratio(i128::from(self.count), i128::from(per) * i128::from(self.parts))
+    }
 }
 
 struct Bill {
@@ -118,18 +181,18 @@ impl Bill {
         }
     }
 
-    fn charge(&mut self, meter: Meter, quantity: u64, prices: Option<&Prices<'_>>, query: &Query<'_>) -> Result<(), AmountError> {
-        match prices.and_then(|prices| prices.price(meter, query)) {
+    fn charge(&mut self, meter: Meter, quantity: Quantity, price: Option<&Price>) -> Result<(), AmountError> {
+        match price {
             Some(price) => self.priced(meter, quantity, price),
             None => self.without_price(meter, None, quantity),
         }
     }
 
-    fn priced(&mut self, meter: Meter, quantity: u64, price: &tollgate_record::Price) -> Result<(), AmountError> {
-        if quantity == 0 {
+    fn priced(&mut self, meter: Meter, quantity: Quantity, price: &Price) -> Result<(), AmountError> {
+        if quantity.count == 0 {
             return Ok(());
         }
-        let list_amount = price.price.mul_ratio(i128::from(quantity), i128::from(price.per))?;
+        let list_amount = quantity.cost(price.price, price.per)?;
         let owed = if price.discount.is_zero() {
             price.price
         } else {
@@ -138,12 +201,12 @@ impl Bill {
         let amount = if price.discount.is_zero() {
             list_amount
         } else {
-            owed.mul_ratio(i128::from(quantity), i128::from(price.per))?
+            quantity.cost(owed, price.per)?
         };
         self.charges.push(Charge {
             meter,
             field: None,
-            quantity: Amount::from_integer(quantity)?,
+            quantity: quantity.amount()?,
             unit_price: Some(owed.checked_div(price.per)?),
             amount: Some(amount),
         });
@@ -154,17 +217,17 @@ impl Bill {
     }
 
     fn unknown(&mut self, field: &str, quantity: u64) -> Result<(), AmountError> {
-        self.without_price(Meter::Unknown, Some(field.into()), quantity)
+        self.without_price(Meter::Unknown, Some(field.into()), Quantity::whole(quantity))
     }
 
-    fn without_price(&mut self, meter: Meter, field: Option<Box<str>>, quantity: u64) -> Result<(), AmountError> {
-        if quantity == 0 {
+    fn without_price(&mut self, meter: Meter, field: Option<Box<str>>, quantity: Quantity) -> Result<(), AmountError> {
+        if quantity.count == 0 {
             return Ok(());
         }
         self.charges.push(Charge {
             meter,
             field,
-            quantity: Amount::from_integer(quantity)?,
+            quantity: quantity.amount()?,
             unit_price: None,
             amount: None,
         });

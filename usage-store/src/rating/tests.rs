@@ -271,3 +271,178 @@ fn a_price_of_one_token_is_not_taken_for_a_million() {
     let book = PriceBook::new(vec![list("openai", false, vec![each])]);
     assert_eq!(cost(&book, "m", &reported(1_000_000, 0)).cost, Some(amount("2.5")));
 }
+
+#[test]
+fn every_modality_is_charged_once_at_its_own_price() {
+    let prices = [
+        (Meter::Input, "1"),
+        (Meter::CacheRead, "0.1"),
+        (Meter::CacheReadAudio, "0.3"),
+        (Meter::AudioIn, "3"),
+        (Meter::ImageIn, "2"),
+        (Meter::VideoIn, "4"),
+        (Meter::Output, "10"),
+        (Meter::ImageOut, "30"),
+    ];
+    let prices = prices.map(|(meter, per_million)| price("m", meter, per_million)).to_vec();
+    let book = PriceBook::new(vec![list("openai", true, prices)]);
+    let usage = Usage {
+        cache_read: Some(500),
+        cache_read_audio: Some(200),
+        audio_in: Some(100),
+        image_in: Some(258),
+        video_in: Some(42),
+        tool_use_in: Some(50),
+        unbilled_in: Some(25),
+        image_out: Some(1290),
+        ..reported(2000, 1500)
+    };
+    let cost = cost(&book, "m", &usage);
+    // Input: 2000 - 500 - 100 - 258 - 42 - 50 - 25 = 1025 at 1, 300 of the cache at 0.1 and 200 of its audio at 0.3, audio 100 at 3, images 258 at 2,
+    // video 42 at 4, results of tools 50 at 1; output: 210 at 10 and 1290 at 30.
+    // 1025 + 30 + 60 + 300 + 516 + 168 + 50 + 2100 + 38700 = 42949 millionths.
+    assert_eq!((cost.cost, cost.status), (Some(amount("0.042949")), CostStatus::Priced));
+    let tokens = cost.charges.iter().map(|charge| charge.quantity.units()).sum::<i128>();
+    assert_eq!(tokens, (2000 - 25 + 1500) * Amount::ONE.units());
+}
+
+#[test]
+fn images_and_video_in_the_input_without_a_price_of_their_own_are_input_and_others_are_unpriced() {
+    let list_of = |prices| PriceBook::new(vec![list("openai", true, prices)]);
+    let book = list_of(vec![
+        price("m", Meter::Input, "1"),
+        price("m", Meter::CacheRead, "0.5"),
+        price("m", Meter::Output, "10"),
+    ]);
+    let usage = Usage {
+        cache_read: Some(8),
+        cache_read_image: Some(8),
+        image_in: Some(100),
+        video_in: Some(100),
+        tool_use_in: Some(100),
+        ..reported(1008, 0)
+    };
+    // 1000 * 1 + 8 * 0.5.
+    assert_eq!(cost(&book, "m", &usage).cost, Some(amount("0.001004")));
+    for usage in [
+        Usage {
+            audio_in: Some(1),
+            ..reported(1, 0)
+        },
+        Usage {
+            cache_read: Some(1),
+            cache_read_audio: Some(1),
+            ..reported(1, 0)
+        },
+        Usage {
+            image_out: Some(1),
+            ..reported(0, 1)
+        },
+    ] {
+        let cost = cost(&book, "m", &usage);
+        assert_eq!((cost.cost, cost.status), (None, CostStatus::Unpriced), "{usage:?}");
+    }
+    // A price of the standard tier says that images have a price of their own: that of text in another tier is not theirs.
+    let flex = |meter, per_million| Price {
+        service_tier: Some(name("flex")),
+        ..price("m", meter, per_million)
+    };
+    let book = list_of(vec![price("m", Meter::ImageIn, "2"), flex(Meter::Input, "1")]);
+    let usage = Usage {
+        image_in: Some(10),
+        service_tier: Some(name("flex")),
+        ..reported(10, 0)
+    };
+    assert_eq!(cost(&book, "m", &usage).status, CostStatus::Unpriced);
+}
+
+#[test]
+fn seconds_are_charged_to_the_microsecond() {
+    let minute = Price {
+        per: 60,
+        ..price("whisper-1", Meter::Second, "0.006")
+    };
+    let book = PriceBook::new(vec![list("openai", true, vec![minute])]);
+    let usage = Usage {
+        source: UsageSource::Reported,
+        media_us: Some(8_470_000),
+        ..Usage::default()
+    };
+    let cost = cost(&book, "whisper-1", &usage);
+    // 8.47 s at 0.006 a minute: 8.47 * 0.0001.
+    assert_eq!(cost.cost, Some(amount("0.000847")));
+    let [charge] = &cost.charges[..] else { panic!("one line") };
+    assert_eq!((charge.quantity, charge.meter.unit()), (amount("8.47"), "second"));
+}
+
+#[test]
+fn searches_are_billed_by_the_query_or_by_the_answer_and_never_by_both() {
+    let per_thousand = |model, meter, text| Price {
+        per: 1000,
+        ..price(model, meter, text)
+    };
+    let book = PriceBook::new(vec![list(
+        "openai",
+        true,
+        vec![
+            per_thousand("by-query", Meter::SearchQuery, "14"),
+            per_thousand("by-answer", Meter::WebSearch, "35"),
+            price("neither", Meter::Input, "1"),
+        ],
+    )]);
+    let usage = Usage {
+        web_search: Some(1),
+        search_query: Some(3),
+        ..reported(0, 0)
+    };
+    let charged = |model: &str| {
+        let cost = cost(&book, model, &usage);
+        let meters: Vec<_> = cost.charges.iter().map(|charge| charge.meter).collect();
+        (cost.cost, meters)
+    };
+    assert_eq!(charged("by-query"), (Some(amount("0.042")), vec![Meter::SearchQuery]));
+    assert_eq!(charged("by-answer"), (Some(amount("0.035")), vec![Meter::WebSearch]));
+    assert_eq!(charged("neither"), (None, vec![Meter::WebSearch]));
+    // A provider that tells queries only.
+    let usage = Usage {
+        web_search: None,
+        ..usage
+    };
+    assert_eq!(cost(&book, "neither", &usage).charges[0].meter, Meter::SearchQuery);
+}
+
+#[test]
+fn what_is_no_token_is_charged_by_its_unit() {
+    let each = |meter, text| Price {
+        per: 1,
+        ..price("m", meter, text)
+    };
+    let meters = [
+        Meter::Image,
+        Meter::Character,
+        Meter::Page,
+        Meter::MapsGrounding,
+        Meter::FileSearch,
+        Meter::CodeInterpreter,
+    ];
+    let prices = ["0.04", "0.000015", "0.001", "0.025", "0.0025", "0.03"];
+    let prices = meters
+        .into_iter()
+        .zip(prices)
+        .map(|(meter, text)| each(meter, text))
+        .collect();
+    let book = PriceBook::new(vec![list("openai", true, prices)]);
+    let usage = Usage {
+        source: UsageSource::Reported,
+        images: Some(2),
+        characters: Some(1000),
+        pages: Some(3),
+        maps_grounding: Some(1),
+        file_search: Some(2),
+        code_interpreter: Some(1),
+        service_tier: Some(name("flex")),
+        ..Usage::default()
+    };
+    // 0.08 + 0.015 + 0.003 + 0.025 + 0.005 + 0.03; meters that are no tokens fall back to the standard tier.
+    assert_eq!(cost(&book, "m", &usage).cost, Some(amount("0.158")));
+}

@@ -5,7 +5,10 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tollgate_record::{CallId, Seq};
+use tollgate_record::{CallId, Record, Seq};
+
+use crate::wal::older;
+use crate::wal::segment::Format;
 
 /// Bytes before the payload.
 pub(crate) const HEAD_BYTES: usize = 4 + 4 + PREFIX_BYTES;
@@ -20,9 +23,9 @@ const PAYLOAD_BYTES: usize = 640;
 /// What an entry says. Durable: a number is never given another meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A call was admitted; the payload is its `Intent`, in format 1.
+    /// A call was admitted; the payload is its `Intent`, in every segment format.
     Opened = 1,
-    /// A call ended; the payload is its `Record`, in format 1.
+    /// A call ended; the payload is its `Record`, before segment format 3 without some kinds of usage.
     Settled = 2,
     /// Everything of this segment before an offset was synced; the payload is the offset as a `u64`, little-endian. From segment format 2 on.
     Synced = 3,
@@ -56,6 +59,14 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// Reads a payload.
 pub(crate) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T, postcard::Error> {
     postcard::from_bytes(payload)
+}
+
+/// Reads the payload of a settled entry in a segment of this format.
+pub(crate) fn record(format: Format, payload: &[u8]) -> Result<Box<Record>, postcard::Error> {
+    match format {
+        Format::One | Format::Two => decode::<older::Record>(payload).map(|record| Box::new(record.into())),
+        Format::Three => decode(payload).map(Box::new),
+    }
 }
 
 /// The call that an opened or settled payload is about: the first thing in both.

@@ -17,10 +17,12 @@
 //! 7. A `synced` entry says up to where its segment, and that all segments before it, were synced. A break before that place is damage and
 //!    stops the start; a break after it is what a crash leaves, and is cut out at the start, the whole entries around it stay.
 //!
-//! It does not know prices, tables or calls: it stores bytes under kinds.
+//! It does not know prices, tables or calls: it stores bytes under kinds, and knows of their shape only what older versions of the gateway wrote
+//! in another one ([`older`]).
 
 pub(crate) mod entry;
 mod log;
+mod older;
 pub(crate) mod poison;
 pub(crate) mod segment;
 pub(crate) mod sync;

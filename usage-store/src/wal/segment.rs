@@ -8,9 +8,18 @@ use crate::disk::{Disk, File};
 use crate::wal::entry::{self, Entry, HEAD_BYTES, Kind, Parsed};
 
 /// The first bytes of a segment: the format's name and version.
-pub(crate) const MAGIC: &[u8; 8] = b"TOLLWAL2";
-/// Segments without [`Kind::Synced`] entries, which this version reads and does not write.
-const MAGIC_1: &[u8; 8] = b"TOLLWAL1";
+pub(crate) const MAGIC: &[u8; 8] = Format::Three.magic();
+
+/// The version of a segment. This version of the gateway reads all of them, and writes the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Format {
+    /// Without [`Kind::Synced`] entries.
+    One,
+    /// With them; records as in format 1.
+    Two,
+    /// Records with more kinds of usage.
+    Three,
+}
 
 /// Where a segment's first mark is looked for: it comes with the first write after the first sync.
 const MARK_WITHIN_BYTES: u64 = 1 << 20;
@@ -43,6 +52,32 @@ pub(crate) struct Scan {
     /// Stretches without whole entries, in order.
     pub(crate) breaks: Vec<Break>,
 }
+
+// === impl Format ===
+
+impl Format {
+    const ALL: [Self; 3] = [Self::One, Self::Two, Self::Three];
+
+    const fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::One => b"TOLLWAL1",
+            Self::Two => b"TOLLWAL2",
+            Self::Three => b"TOLLWAL3",
+        }
+    }
+
+    /// The format of a segment that begins with these bytes.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| bytes.starts_with(format.magic()))
+    }
+
+    /// Whether its segments say what was synced.
+    fn has_marks(self) -> bool {
+        self >= Self::Two
+    }
+}
+
+// === impl Segment ===
 
 impl Segment {
     pub(crate) fn new(folder: &Path, number: u64) -> Self {
@@ -91,7 +126,7 @@ impl Segment {
     pub(crate) fn is_marked(&self, disk: &dyn Disk) -> Result<bool, Error> {
         let start = disk.read_start(&self.path, MARK_WITHIN_BYTES);
         let bytes = start.map_err(Error::io("read", &self.path))?;
-        if bytes.starts_with(MAGIC_1) {
+        if Format::of(&bytes).is_some_and(|format| !format.has_marks()) {
             return Ok(true);
         }
         let mut rest = bytes.get(MAGIC.len()..).unwrap_or_default();
@@ -104,7 +139,7 @@ impl Segment {
         Ok(false)
     }
 
-    /// Reads the segment and hands out its whole entries in order.
+    /// Reads the segment and hands out its whole entries in order, with the format that their payloads have and where they stand.
     ///
     /// # Errors
     /// [`Error::Format`] at a segment of another version, [`Error::Io`], and what `each` says.
@@ -112,7 +147,7 @@ impl Segment {
         &self,
         disk: &dyn Disk,
         newest: bool,
-        mut each: impl FnMut(u64, Entry<'_>) -> Result<(), Error>,
+        mut each: impl FnMut(Format, u64, Entry<'_>) -> Result<(), Error>,
     ) -> Result<Scan, Error> {
         let bytes = disk.read(&self.path).map_err(Error::io("read", &self.path))?;
         let length = bytes.len() as u64;
@@ -129,18 +164,27 @@ impl Segment {
                 breaks: vec![torn],
             });
         }
-        let marked = bytes.starts_with(MAGIC);
-        // The magic is synced with the first entries before anything is acknowledged, but a power cut may keep the name and not the bytes.
-        let written = bytes.iter().zip(MAGIC).all(|(found, byte)| *found == *byte || *found == 0);
-        let blank = newest && written && !marked;
-        if !marked && !blank && !bytes.starts_with(MAGIC_1) {
+        // The magic is synced with the first entries before anything is acknowledged, but a power cut may keep the name and not the bytes. Such a
+        // segment was never begun: it has no records, whose format it would have to say.
+        let written = |format: Format| {
+            bytes
+                .iter()
+                .zip(format.magic())
+                .all(|(found, byte)| *found == *byte || *found == 0)
+        };
+        let known = Format::of(&bytes);
+        let begun = [Format::Three, Format::Two]
+            .into_iter()
+            .find(|format| newest && written(*format));
+        let blank = known.is_none() && begun.is_some();
+        let Some(format) = known.or(begun) else {
             let found = String::from_utf8_lossy(bytes.get(..MAGIC.len()).unwrap_or(&bytes)).into_owned();
             return Err(Error::Format {
                 path: self.path.clone(),
                 found,
-                expected: "TOLLWAL2 or TOLLWAL1",
+                expected: "TOLLWAL1 to TOLLWAL3",
             });
-        }
+        };
         let mut at = MAGIC.len();
         let mut synced = 0;
         let mut breaks: Vec<Break> = Vec::new();
@@ -162,7 +206,7 @@ impl Segment {
                         synced = synced.max(u64::from_le_bytes(*offset));
                     }
                     settled |= found.kind == Kind::Settled;
-                    each(at as u64, found)?;
+                    each(format, at as u64, found)?;
                     at += taken;
                 }
                 Parsed::Broken(reason) => {
@@ -179,8 +223,8 @@ impl Segment {
         }
         for found in &mut breaks {
             // A successor is created only when this one is synced. Format 1 did not say what was.
-            let known = found.start < synced || (!marked && !blank && found.end < length);
-            found.damage = !newest || known || (found.start == 0 && settled);
+            let was_synced = found.start < synced || (!format.has_marks() && found.end < length);
+            found.damage = !newest || was_synced || (found.start == 0 && settled);
         }
         Ok(Scan { length, breaks })
     }
@@ -195,7 +239,7 @@ impl Segment {
             at = found.end as usize;
         }
         whole.extend_from_slice(bytes.get(at..).unwrap_or_default());
-        if !whole.starts_with(MAGIC) && !whole.starts_with(MAGIC_1) {
+        if Format::of(&whole).is_none() {
             whole.splice(0..0, *MAGIC);
         }
         crate::disk::replace(disk, &self.path, &whole).map_err(Error::io("rewrite", &self.path))

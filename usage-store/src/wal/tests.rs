@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tollgate_record::Seq;
 
 use super::entry::{self, Kind, Parsed};
-use super::segment::{MAGIC, Segment};
+use super::segment::{Format, MAGIC, Segment};
 use super::{Append, Durability, Log, Options, Start};
 use crate::Error;
 use crate::disk::Os;
@@ -269,6 +269,30 @@ fn a_segment_whose_first_bytes_a_power_cut_lost_in_part_was_never_begun() {
         assert!(read(&folder).unwrap().places.is_empty());
         assert_eq!(std::fs::read(first(&folder)).unwrap(), MAGIC, "it is whole now");
     }
+}
+
+#[test]
+fn a_segment_of_format_2_that_was_never_begun_is_one_too() {
+    let folder = TempDir::new().unwrap();
+    for bytes in [*b"\0\0\0\0\0\0\02", *b"TOLL\0\0\02", *b"TOLLWAL2"] {
+        std::fs::write(first(&folder), bytes).unwrap();
+        assert!(read(&folder).unwrap().places.is_empty());
+    }
+}
+
+#[test]
+fn every_kind_of_usage_survives_the_log() {
+    let mut record = record(1);
+    record.usage = tollgate_record::Usage {
+        cache_read_audio: Some(1),
+        image_out: Some(2),
+        media_us: Some(8_470_000),
+        code_interpreter: Some(u64::MAX),
+        pages: Some(0),
+        ..record.usage
+    };
+    let read = entry::record(Format::Three, &entry::encode(&record)).unwrap();
+    assert_eq!(*read, record);
 }
 
 #[tokio::test]
