@@ -79,9 +79,10 @@ fn scalar(text: &str) -> String {
     if plain && !word { text.to_owned() } else { quoted(text) }
 }
 
-/// A text in double quotes; JSON's escapes are YAML's too.
+/// A text in double quotes; JSON's escapes are YAML's too. The configuration takes `${env:NAME}` for a reference, and would put a secret
+/// in place of a name that a stranger's file has so: every dollar is doubled, which makes it a plain one.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    serde_json::Value::from(text.replace('$', "$$")).to_string()
 }
 
 fn time(at: Timestamp) -> String {

@@ -1,6 +1,7 @@
 //! Price files of others, and the YAML that is made of them.
 
-use tollgate_record::{Meter, Price, PriceList, Timestamp};
+use proptest::prelude::*;
+use tollgate_record::{Amount, Meter, Price, PriceList, Timestamp};
 
 use super::{amount, day, list, name, options, price};
 use crate::price::scope::moment;
@@ -249,6 +250,7 @@ fn a_written_list_is_read_back_as_it_was() {
         },
         price("null", Meter::Output, "0"),
         price("claude-*@?", Meter::Output, "15"),
+        price("${env:HOME} $$ $", Meter::Output, "15"),
     ]);
     original.shipped = true;
     for price in &mut original.prices {
@@ -263,4 +265,80 @@ fn a_written_list_is_read_back_as_it_was() {
     // Where one price has no source, no other's may become it.
     original.prices[0].source = None;
     assert_eq!(tollgate_controller::shipped_prices(&to_yaml(&original)).unwrap(), original);
+}
+
+/// JSON of the shape that a price file has, with values that it should not have.
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        "-?[0-9]{1,20}(\\.[0-9]{1,20})?(e-?[0-9]{1,3})?",
+        "[a-z_/:*.-]{0,12}".prop_map(|text| format!("{text:?}")),
+    ];
+    leaf.prop_recursive(4, 32, 4, |inner| {
+        let key = proptest::sample::select(vec![
+            "id",
+            "models",
+            "match",
+            "or",
+            "equals",
+            "starts_with",
+            "prices",
+            "base",
+            "tiers",
+            "start",
+            "price",
+            "constraint",
+            "start_date",
+            "input_mtok",
+            "price_variants",
+            "when",
+            "processing",
+            "litellm_provider",
+            "mode",
+            "input_cost_per_token",
+            "output_cost_per_token_above_200k_tokens",
+            "search_context_cost_per_query",
+            "gpt-x",
+            "providers",
+        ]);
+        let member = (key, inner.clone()).prop_map(|(key, value)| format!("{key:?}:{value}"));
+        prop_oneof![
+            proptest::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            proptest::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(","))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_file_makes_a_reader_panic(file in json()) {
+        let _ = read_litellm(&file, &options());
+        let _ = read_genai_prices(&file, &options());
+    }
+
+    #[test]
+    fn every_price_is_read_back_as_it_was_written(
+        model in "(\\$\\{env:)?[^\\p{C}]{1,20}",
+        region in proptest::option::of("[^\\p{C}]{1,8}"),
+        source in "[^\\p{C}]{1,20}",
+        units in 0..10_i128.pow(27),
+        per in 1..=1_000_000_000_000_u64,
+        from in 0..4_000_000_000_000_000_i64,
+        lasts in 1..1_000_000_000_000_000_i64,
+    ) {
+        let mut original = list(vec![Price {
+            region: region.as_deref().map(name),
+            price: Amount::from_units(units).unwrap(),
+            per,
+            effective_from: Timestamp::from_unix_us(from),
+            effective_to: Some(Timestamp::from_unix_us(from + lasts)),
+            source: Some(source.into()),
+            ..price(&model, Meter::Output, "1")
+        }]);
+        original.shipped = true;
+        let yaml = to_yaml(&original);
+        let read = tollgate_controller::shipped_prices(&yaml).map_err(|problems| format!("{problems:?} in {yaml}"));
+        prop_assert_eq!(read, Ok(original));
+    }
 }
