@@ -71,7 +71,7 @@ pub enum Kind {
     CacheReadAboveInput {
         /// The price of a cached token.
         price: Price,
-        /// The price of input.
+        /// The price of one that is not cached.
         input: Price,
     },
     /// A million tokens cost so little that the price is likely one of a single token.
@@ -128,10 +128,11 @@ pub fn check(lists: &[PriceList]) -> Vec<Finding> {
 /// The meter beside which a price is looked at.
 fn sibling(meter: Meter) -> Option<Meter> {
     match meter {
-        Meter::Output | Meter::CacheRead | Meter::CacheWrite | Meter::CacheWrite5m | Meter::CacheWrite1h | Meter::AudioIn => {
-            Some(Meter::Input)
-        }
-        Meter::Reasoning | Meter::AudioOut => Some(Meter::Output),
+        Meter::Output | Meter::CacheRead | Meter::CacheWrite | Meter::CacheWrite5m | Meter::CacheWrite1h => Some(Meter::Input),
+        Meter::AudioIn | Meter::ImageIn | Meter::VideoIn | Meter::ToolUseIn => Some(Meter::Input),
+        Meter::Reasoning | Meter::AudioOut | Meter::ImageOut => Some(Meter::Output),
+        Meter::CacheReadAudio => Some(Meter::AudioIn),
+        Meter::CacheReadImage => Some(Meter::ImageIn),
         _ => None,
     }
 }
@@ -191,23 +192,24 @@ fn beside<'a>(price: &'a Price, others: impl Iterator<Item = &'a Price> + Clone)
         price: price.clone(),
         other: other.clone(),
     });
-    let wrong_way = match price.meter {
-        Meter::Output => others
-            .clone()
-            .find(|other| dearer(other, price))
-            .map(|input| Kind::OutputBelowInput {
-                price: price.clone(),
-                input: input.clone(),
-            }),
-        Meter::CacheRead => others
-            .clone()
-            .find(|other| dearer(price, other))
-            .map(|input| Kind::CacheReadAboveInput {
-                price: price.clone(),
-                input: input.clone(),
-            }),
-        _ => None,
-    };
+    let wrong_way =
+        match price.meter {
+            Meter::Output => others
+                .clone()
+                .find(|other| dearer(other, price))
+                .map(|input| Kind::OutputBelowInput {
+                    price: price.clone(),
+                    input: input.clone(),
+                }),
+            Meter::CacheRead | Meter::CacheReadAudio | Meter::CacheReadImage => others
+                .clone()
+                .find(|other| dearer(price, other))
+                .map(|input| Kind::CacheReadAboveInput {
+                    price: price.clone(),
+                    input: input.clone(),
+                }),
+            _ => None,
+        };
     jump.into_iter().chain(wrong_way).collect()
 }
 
@@ -247,7 +249,13 @@ impl fmt::Display for Kind {
             ),
             Self::OutputBelowInput { price, input } => write!(formatter, "{}, less than input at {}", amount(price), amount(input)),
             Self::CacheReadAboveInput { price, input } => {
-                write!(formatter, "{}, more than input at {}", amount(price), amount(input))
+                write!(
+                    formatter,
+                    "{}, more than {} at {}",
+                    amount(price),
+                    input.meter.as_str(),
+                    amount(input)
+                )
             }
             Self::LooksPerToken { price } => write!(formatter, "{} looks like the price of one token", amount(price)),
             Self::LooksPerMillion { price } => write!(formatter, "{} looks like the price of a million", amount(price)),

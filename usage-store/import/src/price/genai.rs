@@ -18,8 +18,10 @@ use super::timeline::{self, Picture};
 use super::{Error, FILE_BYTES_MAX, Imported, Options};
 
 /// Key of a price, its meter, and for how many units it is.
-const KEYS: [(&str, Meter, u64); 15] = [
+const KEYS: [(&str, Meter, u64); 22] = [
     ("audio_hours", Meter::Second, 3600),
+    ("cache_audio_read_mtok", Meter::CacheReadAudio, 1_000_000),
+    ("cache_image_read_mtok", Meter::CacheReadImage, 1_000_000),
     ("cache_read_mtok", Meter::CacheRead, 1_000_000),
     ("cache_write_1h_mtok", Meter::CacheWrite1h, 1_000_000),
     ("cache_write_5m_mtok", Meter::CacheWrite5m, 1_000_000),
@@ -27,12 +29,17 @@ const KEYS: [(&str, Meter, u64); 15] = [
     ("input_audio_hours", Meter::Second, 3600),
     ("input_audio_mtok", Meter::AudioIn, 1_000_000),
     ("input_document_kpages", Meter::Page, 1000),
+    ("input_image_mtok", Meter::ImageIn, 1_000_000),
     ("input_mchars", Meter::Character, 1_000_000),
     ("input_mtok", Meter::Input, 1_000_000),
+    ("input_tool_mtok", Meter::ToolUseIn, 1_000_000),
+    ("input_video_mtok", Meter::VideoIn, 1_000_000),
     ("output_audio_mtok", Meter::AudioOut, 1_000_000),
+    ("output_image_mtok", Meter::ImageOut, 1_000_000),
     ("output_mtok", Meter::Output, 1_000_000),
     ("output_reasoning_mtok", Meter::Reasoning, 1_000_000),
     ("requests_kcount", Meter::Request, 1000),
+    ("storage_searches_kcount", Meter::FileSearch, 1000),
     ("web_searches_kcount", Meter::WebSearch, 1000),
 ];
 /// Deepest nesting of the rules that match a name.

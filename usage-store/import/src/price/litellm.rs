@@ -18,13 +18,18 @@ use super::{Error, FILE_BYTES_MAX, Imported, Options};
 use crate::decimal::Decimal;
 
 /// Field of one token's cost, and its meter. Longer names stand before those they begin with.
-const TOKEN_FIELDS: [(&str, Meter); 8] = [
+const TOKEN_FIELDS: [(&str, Meter); 13] = [
     ("cache_creation_input_token_cost_above_1hr", Meter::CacheWrite1h),
     ("cache_creation_input_token_cost", Meter::CacheWrite),
+    ("cache_read_input_audio_token_cost", Meter::CacheReadAudio),
+    ("cache_read_input_image_token_cost", Meter::CacheReadImage),
     ("cache_read_input_token_cost", Meter::CacheRead),
     ("input_cost_per_audio_token", Meter::AudioIn),
+    ("input_cost_per_image_token", Meter::ImageIn),
     ("input_cost_per_token", Meter::Input),
+    ("input_cost_per_video_token", Meter::VideoIn),
     ("output_cost_per_audio_token", Meter::AudioOut),
+    ("output_cost_per_image_token", Meter::ImageOut),
     ("output_cost_per_reasoning_token", Meter::Reasoning),
     ("output_cost_per_token", Meter::Output),
 ];
@@ -57,7 +62,7 @@ struct Place<'a> {
 ///
 /// Each provider becomes a list named `litellm-` and its name, as we spell it; prices of a token become prices of a million. A model
 /// that the file has under several keys keeps the price of the key that names the provider. xAI's threshold is "from 200,000 tokens
-/// on", which is "above 199,999". What has no field of ours (prices of pixels, of video, by the size of a search) is left out with a
+/// on", which is "above 199,999". What has no meter (prices of pixels, of seconds of video, by the size of a search) is left out with a
 /// note, as is a model whose input and output are zero: the file writes an unknown price so.
 ///
 /// # Errors
@@ -215,9 +220,11 @@ impl Entry<'_> {
         let by_token = self.fields.contains_key("output_cost_per_image_token");
         let (meter, per, places) = match field {
             "search_context_cost_per_query" => {
-                let price = search(raw)?;
-                return Ok((scope.with(Meter::WebSearch), price, 1000));
+                let by_query = json::member_text(&self.fields, "web_search_billing_unit").is_some_and(|unit| unit == "per_query");
+                let meter = if by_query { Meter::SearchQuery } else { Meter::WebSearch };
+                return Ok((scope.with(meter), search(raw)?, 1000));
             }
+            "google_maps_grounding_cost_per_query" => (Meter::MapsGrounding, 1000, 3),
             "ocr_cost_per_page" | "ocr_cost_per_page_batches" => (Meter::Page, 1000, 3),
             "input_cost_per_second" if mode == "audio_transcription" => (Meter::Second, 1, 0),
             "input_cost_per_character" if mode == "audio_speech" => (Meter::Character, 1_000_000, 6),

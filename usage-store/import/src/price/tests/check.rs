@@ -131,6 +131,13 @@ fn prices_the_wrong_way_round_are_found() {
         findings(vec![price("m", Meter::Input, "3"), price("m", Meter::CacheRead, "3.01")]),
         ["acme: m, cache_read: 3.01 per 1000000, more than input at 3 per 1000000"]
     );
+    assert_eq!(
+        findings(vec![
+            price("m", Meter::AudioIn, "1"),
+            price("m", Meter::CacheReadAudio, "1.1")
+        ]),
+        ["acme: m, cache_read_audio: 1.1 per 1000000, more than audio_in at 1 per 1000000"]
+    );
     // Input became dearer than output was all along.
     let raised = vec![
         Price {

@@ -48,6 +48,7 @@ fn litellm_prices_of_a_token_become_prices_of_a_million() {
             "input_cost_per_token_above_272k_tokens": 2.5E-6, "input_cost_per_token_batches": 6.25e-7,
             "input_cost_per_token_above_272k_tokens_priority": "5e-06", "output_cost_per_reasoning_token": 1e-05,
             "search_context_cost_per_query": {"search_context_size_low": 0.01, "search_context_size_high": 0.01},
+            "input_cost_per_image_token": 8e-06, "cache_read_input_image_token_cost": 2e-06, "output_cost_per_image_token": 3e-05,
             "input_cost_per_pixel": 1e-9
         }
     }"#;
@@ -60,6 +61,9 @@ fn litellm_prices_of_a_token_become_prices_of_a_million() {
             // Reasoning costs what output costs, and needs no line.
             "openai gpt-x output 10/1000000 2026-01-01..",
             "openai gpt-x web_search 10/1000 2026-01-01..",
+            "openai gpt-x cache_read_image 2/1000000 2026-01-01..",
+            "openai gpt-x image_in 8/1000000 2026-01-01..",
+            "openai gpt-x image_out 30/1000000 2026-01-01..",
             "openai gpt-x >272000 input 2.5/1000000 2026-01-01..",
             "openai gpt-x batch input 0.625/1000000 2026-01-01..",
             "openai gpt-x priority >272000 input 5/1000000 2026-01-01..",
@@ -82,7 +86,8 @@ fn litellm_keys_become_providers_regions_and_models() {
         "azure/eu/gpt-x": {"litellm_provider": "azure", "mode": "chat", "input_cost_per_token": 1.1e-6},
         "bedrock/us-east-1/1-month-commitment/x": {"litellm_provider": "bedrock", "mode": "chat", "input_cost_per_second": 0.011},
         "gemini-x": {"litellm_provider": "vertex_ai-language-models", "mode": "chat", "input_cost_per_token": 3e-6},
-        "gemini/gemini-x": {"litellm_provider": "gemini", "mode": "chat", "input_cost_per_token": 2e-6},
+        "gemini/gemini-x": {"litellm_provider": "gemini", "mode": "chat", "input_cost_per_token": 2e-6, "web_search_billing_unit": "per_query",
+            "search_context_cost_per_query": {"search_context_size_low": 0.014}, "google_maps_grounding_cost_per_query": 0.014},
         "xai/grok-x": {"litellm_provider": "xai", "mode": "chat", "input_cost_per_token": 2e-6, "input_cost_per_token_above_200k_tokens": 4e-6}
     }"#;
     let imported = read_litellm(file, &options()).unwrap();
@@ -93,6 +98,8 @@ fn litellm_keys_become_providers_regions_and_models() {
             "awsbedrock zai.glm-5 in eu-west-2 input 1.2/1000000 2026-01-01..",
             "azure-openai gpt-x in eu input 1.1/1000000 2026-01-01..",
             "gemini gemini-x input 2/1000000 2026-01-01..",
+            "gemini gemini-x search_query 14/1000 2026-01-01..",
+            "gemini gemini-x maps_grounding 14/1000 2026-01-01..",
             "xai grok-x input 2/1000000 2026-01-01..",
             // "From 200,000 on" is "above 199,999".
             "xai grok-x >199999 input 4/1000000 2026-01-01..",
