@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from statistics import median
 
+import deltalake
 import tool
 from load import Usage
 from process import Failed, Process
@@ -158,6 +159,8 @@ HOURLY = (
     "FROM usage_hourly WHERE hour >= '2026-11-01T00:00:00Z' AND hour < '2026-12-01T00:00:00Z' GROUP BY team, response_model ORDER BY team, response_model"
 )
 CATCH_UP_SECONDS = 3600
+# Whose rows the month has.
+GATEWAYS = ("gw-1", "gw-2")
 
 
 def rollup(bench):
@@ -167,7 +170,7 @@ def rollup(bench):
     runs = []
     try:
         with gateway.process:
-            waited = _caught_up(bench, gateway, data)
+            waited = _caught_up(bench, data)
             sums = gateway.sql("SELECT count(*) AS row_count, sum(calls) AS calls FROM usage_hourly", timeout=600)[0]
             for number in range(bench.options.pairs + 1):
                 ours, ours_took = _ours(gateway, HOURLY)
@@ -186,19 +189,23 @@ def rollup(bench):
     return {"rows": bench.options.rows, "hours": int(sums["row_count"]), "waited": waited, "runs": runs}
 
 
-def _caught_up(bench, gateway, data):
-    """Waits until the keeper of the rollup has added up everything: its table has no new version for a minute."""
-    started, log = time.monotonic(), data / "usage-hourly" / "_delta_log"
-    seen, since = None, time.monotonic()
-    while time.monotonic() - since < 60 or seen == 0:
-        versions = len(list(log.glob("*.json"))) if log.exists() else 0
-        if versions != seen:
-            seen, since = versions, time.monotonic()
+def _caught_up(bench, data):
+    """Waits until the keeper of the rollup has added up everything, and has put the parts of each day together."""
+    started = time.monotonic()
+    usage = deltalake.DeltaTable(str(data / "usage"))
+    days = len({uri.rpartition("start_date=")[2][:10] for uri in usage.file_uris()})
+    while True:
+        time.sleep(2)
+        if (data / "usage-hourly" / "_delta_log").exists():
+            rolled = deltalake.DeltaTable(str(data / "usage-hourly"))
+            whole = all(rolled.transaction_version(name) == usage.transaction_version(name) for name in GATEWAYS)
+            if whole and len(rolled.file_uris()) == days:
+                break
         if time.monotonic() - started > CATCH_UP_SECONDS:
             raise Failed("the rollup does not catch up")
-        time.sleep(1)
-    bench.say(f"the rollup has caught up after {since - started:.0f} s, in {seen} versions")
-    return since - started
+    waited = time.monotonic() - started
+    bench.say(f"the rollup has caught up after {waited:.0f} s, in {rolled.version()} versions")
+    return waited
 
 
 # === rollups of years ===

@@ -78,18 +78,6 @@ async fn other_engines_read_a_compacted_table_to_the_last_digit(world: Arc<World
     every_engine_agrees(&world, gateway).await;
 }
 
-async fn other_engines_read_a_compacted_table_to_the_last_digit(world: Arc<World>) {
-    let ledger = "{durability: process, flush: {rows: 20, interval: 50ms}, compaction: {interval: 50ms, target: 64KiB}}";
-    let config = Config::standard().replacing("{durability: process, flush: {rows: 200, interval: 1s}}", ledger);
-    let gateway = world.own_gateway(&config).await;
-    let traffic = Traffic::start(&gateway, 4, "compacted");
-    traffic.reach(250).await;
-    let compacted = "SELECT version FROM versions WHERE operation = 'OPTIMIZE' LIMIT 1";
-    eventually("files are compacted", Duration::from_secs(20), async || gateway.sql(compacted).await.pop()).await;
-    traffic.stop().await;
-    every_engine_agrees(&world, gateway).await;
-}
-
 /// Stops the gateway, and holds what every engine reads of its table against what it reads itself.
 async fn every_engine_agrees(world: &World, mut gateway: Gateway) {
     // A row whose cost is unknown, which must stay so.

@@ -16,6 +16,10 @@ use tollgate_usage_store::parquet::{DECIMALS, Encoded, IDS, MEASURES, encode, fi
 use tollgate_usage_store::synthetic::Traffic;
 use tollgate_usage_store::usage_batch;
 
+/// The gateway's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Seconds of processor time of this thread (Linux), else of the clock.
 fn seconds() -> f64 {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();

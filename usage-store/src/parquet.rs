@@ -10,9 +10,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
-use arrow::compute::interleave;
-use arrow::datatypes::{Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, RecordBatch, UInt32Array, new_null_array};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, Date32Type, Field, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::ArrowSchemaConverter;
@@ -53,6 +53,23 @@ pub const DECIMALS: &[&[&str]] = &[
     &["cost"],
     &["list_cost"],
     &["charges", "list", "element", "quantity"],
+    &["charges", "list", "element", "amount"],
+];
+
+/// Columns that no query leaves rows out by: their bounds would cost more than they spare.
+pub const UNBOUNDED: &[&[&str]] = &[
+    &["upstream"],
+    &["usage_source"],
+    &["price_version"],
+    &["tags", "key_value", "key"],
+    &["tags", "key_value", "value"],
+    &["decisions", "list", "element", "policy"],
+    &["decisions", "list", "element", "action"],
+    &["decisions", "list", "element", "detail"],
+    &["charges", "list", "element", "meter"],
+    &["charges", "list", "element", "quantity"],
+    &["charges", "list", "element", "unit"],
+    &["charges", "list", "element", "unit_price"],
     &["charges", "list", "element", "amount"],
 ];
 
@@ -102,9 +119,13 @@ pub fn properties() -> WriterPropertiesBuilder {
         (MEASURES, Encoding::DELTA_BINARY_PACKED),
         (DECIMALS, Encoding::PLAIN),
     ];
+    let path = |parts: &[&str]| ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+    for parts in UNBOUNDED {
+        builder = builder.set_column_statistics_enabled(path(parts), EnabledStatistics::None);
+    }
     for (columns, encoding) in encodings {
         for parts in columns {
-            let column = ColumnPath::new(parts.iter().map(|part| (*part).to_owned()).collect());
+            let column = path(parts);
             builder = builder
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_encoding(column, encoding);
@@ -209,8 +230,8 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowE
 
 /// Encodes rows of some batches, given by their places, as one file.
 ///
-/// Column after column is gathered and encoded, a page's rows at a time: what is gathered stays in the processor's cache until it is
-/// encoded, and takes memory that was used before. So beside the batches only a page and the encoded bytes are held.
+/// Column after column, a page's rows at a time: what is gathered stays in the processor's cache until it is encoded. So beside the
+/// batches only one column, a page of it and the encoded bytes are held.
 ///
 /// # Errors
 /// [`ParquetError`] if a column does not fit `schema`, which would be a defect.
@@ -224,20 +245,28 @@ pub fn encode(
     let mut bytes = Vec::new();
     let mut file = SerializedFileWriter::new(&mut bytes, parquet_schema.root_schema_ptr(), properties)?;
     let factory = ArrowRowGroupWriterFactory::new(&file, Arc::clone(schema));
-    let rows = located(batches, places)?;
-    for (number, group) in rows.chunks(ROW_GROUP_ROWS).enumerate() {
-        let mut writers = factory.create_column_writers(number)?.into_iter();
-        let mut chunks = Vec::with_capacity(writers.len());
-        for field in schema.fields() {
-            let parts = batches.iter().map(|batch| column(batch, field.name()).map(AsRef::as_ref));
-            write_column(
-                field,
-                &parts.collect::<Result<Vec<_>, _>>()?,
-                group,
-                &mut writers,
-                &mut chunks,
-            )?;
+    let page = |places: &[u32]| UInt32Array::from(places.to_vec());
+    let mut groups = places
+        .chunks(ROW_GROUP_ROWS)
+        .enumerate()
+        .map(|(number, places)| {
+            Ok(Group {
+                pages: places.chunks(PAGE_ROWS).map(page).collect(),
+                writers: factory.create_column_writers(number)?.into_iter(),
+                chunks: Vec::new(),
+            })
+        })
+        .collect::<Result<Vec<_>, ParquetError>>()?;
+    for field in schema.fields() {
+        let parts = batches.iter().map(|batch| column(batch, field.name()).map(AsRef::as_ref));
+        let parts = parts.collect::<Result<Vec<&dyn Array>, _>>()?;
+        let missing = parts.iter().all(|part| part.null_count() == part.len());
+        let rows = if missing { None } else { Some(concat(&parts)?) };
+        for group in &mut groups {
+            group.write(field, rows.as_ref())?;
         }
+    }
+    for Group { chunks, .. } in groups {
         let mut group = file.next_row_group()?;
         for chunk in chunks {
             chunk.append_to_row_group(&mut group)?;
@@ -251,46 +280,42 @@ pub fn encode(
     })
 }
 
-/// Where each row stands: in which batch, and in which of its rows.
-fn located(batches: &[RecordBatch], places: &[u32]) -> Result<Vec<(usize, usize)>, ParquetError> {
-    let all: Vec<_> = batches
-        .iter()
-        .enumerate()
-        .flat_map(|(number, batch)| (0..batch.num_rows()).map(move |row| (number, row)))
-        .collect();
-    let row = |place: &u32| all.get(*place as usize).copied();
-    let rows: Option<Vec<_>> = places.iter().map(row).collect();
-    rows.ok_or_else(|| ParquetError::General("a row has a place that there is not".into()))
+/// A row group on its way.
+struct Group {
+    /// Places of the rows of each page.
+    pages: Vec<UInt32Array>,
+    writers: std::vec::IntoIter<ArrowColumnWriter>,
+    chunks: Vec<ArrowColumnChunk>,
 }
 
-/// Gathers and encodes one column of a row group: as many chunks as it has leaves.
-fn write_column(
-    field: &Field,
-    parts: &[&dyn Array],
-    rows: &[(usize, usize)],
-    writers: &mut impl Iterator<Item = ArrowColumnWriter>,
-    chunks: &mut Vec<ArrowColumnChunk>,
-) -> Result<(), ParquetError> {
-    let missing = parts.iter().all(|part| part.null_count() == part.len());
-    let mut own: Vec<ArrowColumnWriter> = Vec::new();
-    for rows in rows.chunks(PAGE_ROWS) {
-        let array = match missing {
-            true => new_null_array(field.data_type(), rows.len()),
-            false => interleave(parts, rows)?,
-        };
-        let leaves = compute_leaves(field, &array)?;
-        if own.is_empty() {
-            own.extend(writers.take(leaves.len()));
+impl Group {
+    /// Encodes the group's rows of a column; `None` is a column of nulls.
+    fn write(&mut self, field: &Field, column: Option<&ArrayRef>) -> Result<(), ParquetError> {
+        let mut own: Vec<ArrowColumnWriter> = Vec::new();
+        for places in &self.pages {
+            let leaves = compute_leaves(field, &page(field, column, places)?)?;
+            if own.is_empty() {
+                own.extend(self.writers.by_ref().take(leaves.len()));
+            }
+            if own.len() != leaves.len() {
+                return Err(ParquetError::General("a column has more leaves than the schema says".into()));
+            }
+            for (writer, leaf) in own.iter_mut().zip(&leaves) {
+                writer.write(leaf)?;
+            }
         }
-        if own.len() != leaves.len() {
-            return Err(ParquetError::General("a column has more leaves than the schema says".into()));
+        for writer in own {
+            self.chunks.push(writer.close()?);
         }
-        for (writer, leaf) in own.iter_mut().zip(&leaves) {
-            writer.write(leaf)?;
-        }
+        Ok(())
     }
-    for writer in own {
-        chunks.push(writer.close()?);
-    }
-    Ok(())
+}
+
+/// Some rows of a column. Text is not copied: rows stand for it by their places, which the encoder looks up one by one anyway.
+fn page(field: &Field, column: Option<&ArrayRef>, places: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+    Ok(match column {
+        None => new_null_array(field.data_type(), places.len()),
+        Some(text) if text.data_type() == &DataType::Utf8 => Arc::new(DictionaryArray::try_new(places.clone(), Arc::clone(text))?),
+        Some(values) => take(values, places, None)?,
+    })
 }

@@ -12,11 +12,13 @@ mod cloud;
 mod model;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Decimal128Type, Int64Type};
-use datafusion::prelude::SessionContext;
+use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use datafusion::execution::SessionState;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::prelude::{SessionContext, cast, ident, lit};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Runs, TestRunner};
 use tollgate_record::{CallId, Ending, OpenCall, Outcome, Timestamp};
@@ -457,16 +459,23 @@ async fn vacuum(stores: &[&Store], at: usize) {
     }
 }
 
-/// The rows of a gateway by its own SQL.
+/// The rows of a gateway as its queries see them.
 async fn rows(store: &Store, at: usize) -> Result<BTreeMap<CallId, Row>, String> {
-    let context = SessionContext::new();
+    static ENGINE: LazyLock<SessionState> = LazyLock::new(|| SessionContext::new().state());
+    // What it remembers of files would be wrong in another world, where files of the same names have other rows.
+    let engine = SessionStateBuilder::new_from_existing(ENGINE.clone()).with_runtime_env(Arc::default());
     let text = |error: datafusion::error::DataFusionError| error.to_string();
-    for (table, provider) in store.tables().snapshot().await.map_err(text)? {
-        context.register_table(table, provider).map_err(text)?;
-    }
-    let query =
-        format!("SELECT arrow_cast(call_id, 'Utf8'), seq, arrow_cast(outcome, 'Utf8'), cost FROM usage WHERE instance = 'gw-{at}'");
-    let batches = context.sql(&query).await.map_err(text)?.collect().await.map_err(text)?;
+    let named = store.tables().snapshot().await.map_err(text)?;
+    let (_, usage) = named
+        .into_iter()
+        .find(|(name, _)| *name == "usage")
+        .ok_or("there is no table usage")?;
+    let plain = |name: &str| cast(ident(name), DataType::Utf8);
+    let frame = SessionContext::new_with_state(engine.build())
+        .read_table(usage)
+        .and_then(|usage| usage.filter(ident("instance").eq(lit(format!("gw-{at}")))))
+        .and_then(|own| own.select([plain("call_id"), ident("seq"), plain("outcome"), ident("cost")]));
+    let batches = frame.map_err(text)?.collect().await.map_err(text)?;
     let mut rows = BTreeMap::new();
     for batch in batches {
         let costs = batch.column(3).as_primitive::<Decimal128Type>();
