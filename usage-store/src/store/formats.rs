@@ -12,8 +12,8 @@ use crate::testing::{ending, intent, name, prices};
 use crate::{Config, Offline, Store, Tables};
 
 /// In each: four calls in the table, three in the log, one that was open. Every ended call used 100 input tokens at 2 and 20 output tokens
-/// at 10 a million, which is 400 millionths.
-const FORMATS: [&str; 2] = ["format-1", "format-2"];
+/// at 10 a million, which is 400 millionths. Format 3 is one of the log only: the table beside it is that of format 2.
+const FORMATS: [&str; 3] = ["format-1", "format-2", "format-3"];
 const COST: i128 = 400_000_000;
 
 fn copy(from: &Path, to: &Path) {

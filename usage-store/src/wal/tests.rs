@@ -280,6 +280,43 @@ fn a_segment_of_format_2_that_was_never_begun_is_one_too() {
     }
 }
 
+/// The order of the fields is the format: each record of the fixture has its place plus 1, 2, 3 and so on in the fields that came with format 3.
+#[test]
+fn records_of_format_3_are_read_as_they_were_meant() {
+    let bytes = include_bytes!("../../fixtures/format-3/wal/00000000000000000002.wal");
+    assert!(bytes.starts_with(MAGIC), "a new format has a fixture of its own");
+    let (mut rest, mut places) = (&bytes[MAGIC.len()..], Vec::new());
+    while let Parsed::Entry(found, taken) = entry::parse(rest) {
+        rest = &rest[taken..];
+        if found.kind != Kind::Settled {
+            continue;
+        }
+        let place = found.seq.get();
+        let usage = entry::record(Format::Three, found.payload).unwrap().usage;
+        assert_eq!((usage.input, usage.output), (Some(100), Some(20)));
+        let fields = [
+            usage.cache_read_audio,
+            usage.cache_read_image,
+            usage.image_in,
+            usage.video_in,
+            usage.tool_use_in,
+            usage.unbilled_in,
+            usage.image_out,
+            usage.search_query,
+            usage.maps_grounding,
+            usage.file_search,
+            usage.code_interpreter,
+            usage.images,
+            usage.media_us,
+            usage.characters,
+            usage.pages,
+        ];
+        assert_eq!(fields.to_vec(), (place + 1..=place + 15).map(Some).collect::<Vec<_>>());
+        places.push(place);
+    }
+    assert_eq!(places, [5, 6, 7]);
+}
+
 #[test]
 fn every_kind_of_usage_survives_the_log() {
     let mut record = record(1);

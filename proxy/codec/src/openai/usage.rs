@@ -50,7 +50,9 @@ pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
     if !usage.is_known() && total.is_none() && usage.unknown.is_empty() {
         return false;
     }
-    reconcile(&mut usage, total, answer.shape.has_output());
+    let model = answer.response_model.as_ref().or(answer.request_model.as_ref());
+    let of_google = model.is_some_and(|model| model.as_str().trim_start_matches("google/").starts_with("gemini-"));
+    reconcile(&mut usage, total, answer.shape.has_output(), of_google);
     usage.source = UsageSource::Reported;
     let before = std::mem::take(&mut answer.usage);
     answer.usage = Usage {
@@ -120,9 +122,10 @@ fn is_informational(path: &str) -> bool {
 /// - Output that is not told but follows from the total is taken from it; where nothing is generated, a total alone is the input (Voyage, Jina).
 /// - A total of input, output and reasoning says that reasoning stands beside the output (xAI's chat completions).
 /// - Where sound is told by its length (Mistral), a larger total says how many tokens it was: they are input, and not billed as such.
-/// - A total that is larger for another reason (Google's compatible endpoint leaves thinking out) keeps the difference as an unknown field.
+/// - Google's compatible endpoint leaves thoughts out of the output and has them in the total (discuss.ai.google.dev, topic 98760).
+/// - A total that is larger for another reason keeps the difference as an unknown field.
 /// - Modalities that were read from a cache are counted there. Where their split is not told, they are what can have been uncached at most.
-fn reconcile(usage: &mut Usage, total: Option<u64>, has_output: bool) {
+fn reconcile(usage: &mut Usage, total: Option<u64>, has_output: bool, of_google: bool) {
     if let (Some(total), Some(input), None, true) = (total, usage.input, usage.output, has_output) {
         usage.output = Some(total.saturating_sub(input));
     }
@@ -137,6 +140,10 @@ fn reconcile(usage: &mut Usage, total: Option<u64>, has_output: bool) {
     if beside > 0 {
         match usage.output {
             Some(output) if usage.reasoning == Some(beside) => usage.output = Some(output.saturating_add(beside)),
+            Some(output) if of_google && usage.reasoning.is_none() => {
+                usage.output = Some(output.saturating_add(beside));
+                usage.reasoning = Some(beside);
+            }
             _ if usage.media_us.is_some() => {
                 usage.input = Some(usage.input.unwrap_or_default().saturating_add(beside));
                 usage.unbilled_in = Some(beside);

@@ -106,14 +106,26 @@ fn a_total_that_is_larger_says_what_stands_beside() {
         (xai.usage.output, xai.usage.reasoning, xai.usage.unknown.len()),
         (Some(25), Some(20), 0)
     );
-    // Google's compatible endpoint leaves thinking out: what it is stays unknown.
-    let google = chat()
+    // Nobody knows what it is.
+    let other = chat()
         .answer(r#"{"usage":{"prompt_tokens":10,"completion_tokens":5,"total_tokens":35}}"#)
         .usage;
     assert_eq!(
-        (google.output, google.unknown[0].quantity, &*google.unknown[0].field),
+        (other.output, other.unknown[0].quantity, &*other.unknown[0].field),
         (Some(5), 20, "total_tokens")
     );
+    // Google's compatible endpoint leaves thoughts out, which are billed as output.
+    for model in ["gemini-3-pro", "google/gemini-3-pro"] {
+        let google = chat()
+            .answer(&format!(
+                r#"{{"model":"{model}","usage":{{"prompt_tokens":10,"completion_tokens":5,"total_tokens":35}}}}"#
+            ))
+            .usage;
+        assert_eq!(
+            (google.output, google.reasoning, google.unknown.len()),
+            (Some(25), Some(20), 0)
+        );
+    }
     let implied = chat().answer(r#"{"usage":{"prompt_tokens":10,"total_tokens":35}}"#).usage;
     assert_eq!((implied.output, implied.unknown.len()), (Some(25), 0));
 }
