@@ -3,10 +3,12 @@
 //! Each arm reads its request, lets [`Answer::new`] decide where there is something to decide, and has it written in the
 //! shape of the provider.
 
+mod invoke;
+mod kept;
+
 use http::request::Parts;
 
 use crate::answer::{Answer, Interface, fits};
-use crate::bedrock::Vendor;
 use crate::bedrock::converse::Dialect;
 use crate::directive::Directives;
 use crate::events::{Events, Frame, Framing};
@@ -18,6 +20,7 @@ use crate::out::Out;
 use crate::prompt::Prompt;
 use crate::refusal::Refusal;
 use crate::route::{Delivery, Endpoint, Provider, Route};
+use crate::store::Store;
 use crate::text::WORDS_DEFAULT;
 use crate::{anthropic, bedrock, echo, google, mistral, openai};
 
@@ -40,7 +43,7 @@ pub(crate) struct Written {
 ///
 /// # Errors
 /// A refusal where there is no such endpoint, or the request is not one that it takes.
-pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives) -> Result<Written, Refusal> {
+pub(crate) fn write(store: &Store, route: Route, parts: &Parts, body: &[u8], asked: &Directives) -> Result<Written, Refusal> {
     let Route {
         provider,
         model,
@@ -109,6 +112,19 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
                 |answer, events| bedrock::converse::stream(answer, &prompt, dialect, events),
             );
         }
+        Endpoint::Files
+        | Endpoint::File(_)
+        | Endpoint::FileContent(_)
+        | Endpoint::Batches
+        | Endpoint::Batch(_)
+        | Endpoint::CancelBatch(_)
+        | Endpoint::MessageBatches
+        | Endpoint::MessageBatch(_)
+        | Endpoint::CancelMessageBatch(_)
+        | Endpoint::MessageBatchResults(_) => {
+            whole(asked)?;
+            return kept::write(store, provider, endpoint, parts, body, asked);
+        }
         Endpoint::Images => {
             fits(Interface::Images, provider, asked)?;
             let images = Images::of(provider, named, body, asked)?;
@@ -142,7 +158,7 @@ pub(crate) fn write(route: Route, parts: &Parts, body: &[u8], asked: &Directives
                 });
             }
         }
-        Endpoint::Invoke { stream } => return invoke(named.unwrap_or_default(), stream, parts, body, asked),
+        Endpoint::Invoke { stream } => return invoke::write(named.unwrap_or_default(), stream, parts, body, asked),
         Endpoint::CountTokens => {
             let prompt = anthropic::messages::prompt(body, named, true)?;
             anthropic::messages::count(&prompt, &mut out);
@@ -184,57 +200,6 @@ impl Written {
             headers: Vec::new(),
         }
     }
-}
-
-/// Bedrock's `InvokeModel`: the vendor's bodies, with the counts in headers and, in a stream, in the last chunk.
-fn invoke(model: &str, stream: bool, parts: &Parts, body: &[u8], asked: &Directives) -> Result<Written, Refusal> {
-    let vendor = Vendor::of(model);
-    let mut out = Out::with_capacity(JSON_BYTES);
-    if vendor == Vendor::TitanEmbedding {
-        if stream {
-            let (name, reason) = ("model", "does not support response streaming");
-            return Err(Refusal::FieldInvalid { name, reason });
-        }
-        let usage = bedrock::embeddings::json(body, asked, &mut out)?;
-        let headers = usage.invocation_headers(false);
-        return Ok(Written {
-            headers,
-            ..Written::json(out)
-        });
-    }
-    let (interface, prompt) = match vendor {
-        Vendor::Anthropic => (Interface::Messages, anthropic::messages::invoked(body, model, stream)?),
-        Vendor::Nova => (Interface::Converse, bedrock::converse::prompt(body, model, stream)?),
-        _ => (Interface::Text, bedrock::text::prompt(body, model, stream)?),
-    };
-    let echo = echo::text(asked.echo, parts, body);
-    let answer = Answer::new(interface, Provider::Bedrock, &prompt, asked, echo)?;
-    let written = framed(
-        &prompt,
-        &answer,
-        asked,
-        out,
-        (Framing::AwsChunks, Kind::AwsEvents),
-        |answer, out| match vendor {
-            Vendor::Anthropic => anthropic::messages::json(answer, out),
-            Vendor::Nova => bedrock::converse::json(answer, &prompt, Dialect::Nova, out),
-            _ => bedrock::text::json(answer, vendor, out),
-        },
-        |answer, events| match vendor {
-            Vendor::Anthropic => anthropic::messages::stream(answer, events),
-            Vendor::Nova => bedrock::converse::stream(answer, &prompt, Dialect::Nova, events),
-            _ => bedrock::text::stream(answer, vendor, events),
-        },
-    )?;
-    let mut headers = if stream {
-        vec![("x-amzn-bedrock-content-type", "application/json".to_owned())]
-    } else {
-        answer.usage.invocation_headers(interface != Interface::Text)
-    };
-    if let Some(tier) = &asked.service_tier {
-        headers.push(("x-amzn-bedrock-service-tier", tier.to_string()));
-    }
-    Ok(Written { headers, ..written })
 }
 
 /// Server-sent events as the provider frames them, or as they are asked for.

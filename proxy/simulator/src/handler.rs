@@ -18,6 +18,7 @@ use crate::out::Out;
 use crate::refusal::Refusal;
 use crate::route::{self, Endpoint, Provider};
 use crate::seen::{Guard, Seen};
+use crate::store::Store;
 use crate::{dispatch, encode, failure};
 
 /// The longest that `until` waits.
@@ -27,6 +28,7 @@ const WAIT_MS_DEFAULT: u64 = 5_000;
 /// What all requests share.
 pub(crate) struct Context {
     pub(crate) seen: Arc<Seen>,
+    pub(crate) store: Store,
     pub(crate) body_bytes_max: usize,
     /// Requests so far, from which request ids follow.
     pub(crate) sequence: AtomicU64,
@@ -99,7 +101,7 @@ pub(crate) async fn handle(
         Ok(_) => credential(provider, &parts),
         Err(_) => Ok(()),
     };
-    let written = allowed.and_then(|()| dispatch::write(route, &parts, &body, &asked));
+    let written = allowed.and_then(|()| dispatch::write(&context.store, route, &parts, &body, &asked));
     let written = match written {
         Ok(written) => written,
         Err(refusal) => return Ok(refuse(&refusal, &asked, Some(guard))),

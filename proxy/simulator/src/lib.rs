@@ -53,6 +53,7 @@
 //! | `image_in=N`, `image_out=N` | image tokens, inside `input` and `output` (Gemini, images) |
 //! | `tool_input=N` | tokens that the provider's tools added, inside `input` (Gemini) |
 //! | `seconds=N`, `pages=N` | seconds of audio (Mistral, transcriptions); pages of a document (OCR) |
+//! | `polls=N` | on the creation of a batch: how many looks at it find it running |
 //! | `web_search=N` | searches of the provider (responses: that many items; messages: `server_tool_use`; Gemini: queries) |
 //! | `service_tier=NAME` | the tier that the answer names |
 //! | `unknown_usage_field=NAME:N` | one more field in the usage object |
@@ -97,6 +98,7 @@ mod route;
 mod seen;
 mod server;
 mod socket;
+mod store;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -189,6 +189,20 @@ mod tests {
     }
 
     #[test]
+    fn a_uuid_says_that_it_is_random() {
+        for seed in 0..64 {
+            let uuid = uuid(seed);
+            let parts: Vec<usize> = uuid.split('-').map(str::len).collect();
+            assert_eq!(parts, [8, 4, 4, 4, 12]);
+            assert_eq!(uuid.as_bytes().get(14), Some(&b'4'));
+            assert!(
+                uuid.as_bytes().get(19).is_some_and(|letter| b"89ab".contains(letter)),
+                "{uuid}"
+            );
+        }
+    }
+
+    #[test]
     fn a_seed_depends_on_every_byte_and_on_the_length() {
         let seed = |text: &str| {
             let mut seed = Seed::new();

@@ -47,6 +47,8 @@ pub(crate) enum Refusal {
     MethodNotAllowed { method: Method, path: String },
     #[error("the model `{model}` does not exist or you do not have access to it")]
     ModelUnknown { model: String },
+    #[error("no such {kind}: {id}")]
+    Unknown { kind: &'static str, id: String },
     #[error("this error was asked for with x-simulate (status {status})")]
     Asked { status: StatusCode },
 }
@@ -59,7 +61,7 @@ impl Refusal {
             Self::CredentialMissing if matches!(provider, Provider::Gemini | Provider::Bedrock) => StatusCode::FORBIDDEN,
             Self::CredentialMissing => StatusCode::UNAUTHORIZED,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::PathUnknown { .. } | Self::ModelUnknown { .. } => StatusCode::NOT_FOUND,
+            Self::PathUnknown { .. } | Self::ModelUnknown { .. } | Self::Unknown { .. } => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Asked { status } => *status,
             _ => StatusCode::BAD_REQUEST,

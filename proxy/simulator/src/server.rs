@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::handler::{Context, handle};
 use crate::seen::Seen;
 use crate::socket::Socket;
+use crate::store::Store;
 
 /// Where the simulator listens unless told otherwise.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9801);
@@ -103,6 +104,7 @@ impl Server {
         let Self { listener, config, .. } = self;
         let context = Arc::new(Context {
             seen: Seen::new(),
+            store: Store::default(),
             body_bytes_max: config.body_bytes_max,
             sequence: AtomicU64::new(0),
         });

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod azure;
+mod batches;
 mod bedrock;
 mod google;
 mod media;

@@ -41,6 +41,9 @@ struct Request<'a> {
     output_format: Option<Format<'a>>,
     #[serde(borrow)]
     service_tier: Option<Str<'a>>,
+    /// Stands in the body where Anthropic's models are hosted by others, and in a header with Anthropic.
+    #[serde(borrow)]
+    anthropic_version: Option<Str<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -76,6 +79,10 @@ pub(crate) fn invoked<'a>(body: &'a [u8], model: &'a str, stream: bool) -> Resul
 /// A refusal where it is not JSON or misses a field; `max_tokens` is required unless tokens are only counted.
 pub(crate) fn prompt<'a>(body: &'a [u8], named: Option<&'a str>, count_only: bool) -> Result<Prompt<'a>, Refusal> {
     let request: Request<'_> = parse(body)?;
+    if named.is_some() && request.anthropic_version.is_none() {
+        let name = "anthropic_version";
+        return Err(Refusal::FieldMissing { name });
+    }
     let named = named.map(|name| Str(Cow::Borrowed(name)));
     let model = request.model.or(named).ok_or(Refusal::FieldMissing { name: "model" })?;
     if request.max_tokens.is_none() && !count_only {

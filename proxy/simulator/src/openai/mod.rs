@@ -1,8 +1,10 @@
 //! OpenAI's interfaces, a file each.
 
+pub(crate) mod batches;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod embeddings;
+pub(crate) mod files;
 pub(crate) mod images;
 pub(crate) mod models;
 pub(crate) mod moderations;

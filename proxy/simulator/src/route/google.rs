@@ -44,7 +44,7 @@ impl Asked<'_> {
             "streamGenerateContent" => self.post(Endpoint::Generate(Delivery::Array)),
             "countTokens" => self.post(Endpoint::CountContents),
             "embedContent" => self.post(Endpoint::EmbedContent),
-            "batchEmbedContents" if provider == Provider::Gemini => self.post(Endpoint::BatchEmbedContents),
+            "batchEmbedContents" => self.post(Endpoint::BatchEmbedContents),
             "predict" if provider == Provider::Vertex => self.post(Endpoint::Predict),
             _ => Err(self.unknown()),
         };

@@ -194,6 +194,8 @@ async fn claude_on_vertex_is_named_by_the_path_and_speaks_anthropic() {
         .await
         .data();
     assert_eq!(data[0]["type"], "message_start");
+    let unversioned = simulator.ask(&format!("{CLAUDE}:rawPredict"), "", &hello(false)).await;
+    assert_eq!(unversioned.json()["error"]["message"], "anthropic_version: Field required");
     let failed = simulator.ask(&format!("{CLAUDE}:rawPredict"), "status=529", &body).await;
     assert_eq!(failed.json()["error"]["type"], "overloaded_error");
     simulator.stop().await;
