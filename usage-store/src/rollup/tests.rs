@@ -517,7 +517,7 @@ async fn play(acts: Vec<Act>) {
                     let mut view = lock(&gateway.view);
                     let pieces = view.hot.pieces();
                     view.hot = Hot::default();
-                    chunks
+                    pieces
                 };
                 if !hot.is_empty() {
                     let batches: Vec<_> = hot.iter().flat_map(|piece| piece.batches().unwrap()).collect();
