@@ -139,7 +139,8 @@ impl Keeper {
         } else if let Some(work) = self.lacking(&coverage, &files, stamp)? {
             (add_up(&lake, work, stamp).await?, true)
         } else {
-            merge(lake, &files, stamp).await?
+            // What this gateway shows may be older than the rollup, and lack days that another one has added up.
+            merge(lake, &usage.newest().await?.scanned()?, stamp).await?
         };
         self.show(view, &usage, &lake).await?;
         *held = Some(lake);
@@ -345,7 +346,7 @@ async fn add_up(lake: &Lake, work: Work, stamp: Stamp) -> Result<Lake, Error> {
     Ok(lake)
 }
 
-/// Puts the files of the day that needs it most together. Says whether another day needs it.
+/// Puts the files of the day that needs it most together. Says whether another day needs it. Table `usage` was read after the rollup.
 async fn merge(lake: Lake, usage: &Files, stamp: Stamp) -> Result<(Lake, bool), Error> {
     let mut days: HashMap<String, Vec<DataFile>> = HashMap::new();
     for file in lake.files()? {

@@ -460,6 +460,21 @@ async fn a_rollup_that_cannot_be_written_stops_nothing_and_is_caught_up_with() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_has_not_seen_a_day_yet_keeps_its_sums() {
+    let location = memory();
+    let mut one = Gateway::open("one", &location).await;
+    let two = Gateway::open("two", &location).await;
+    let days = [0, 30].map(|hour| Given {
+        hour,
+        ..some(1)[0].clone()
+    });
+    one.flush(&days, true).await;
+    two.step().await;
+    two.is_exact().await;
+    assert_eq!(one.hourly_rows().await.1, 2);
+}
+
+#[tokio::test]
 async fn reading_offline_uses_the_rollup_as_it_is() {
     let location = memory();
     let mut gateway = Gateway::open("gw", &location).await;
@@ -544,7 +559,7 @@ async fn play(acts: Vec<Act>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn whatever_happens_the_rollup_equals_the_raw_rows(acts in prop::collection::vec(act(), 1..8)) {
