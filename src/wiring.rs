@@ -14,6 +14,7 @@ use tollgate_controller::template::{self, Dialect};
 use tollgate_controller::{ApiKey, LlmProvider, LlmProviderTemplate, Resources};
 use tollgate_proxy as proxy;
 use tollgate_query_api::memory_bytes;
+use tollgate_record::Name;
 use tollgate_usage_store as store;
 
 /// Providers and keys for the request path.
@@ -162,15 +163,16 @@ pub(crate) fn query(gateway: &controller::Gateway, data: &Path) -> tollgate_quer
 fn provider(declared: &LlmProvider, templates: &[LlmProviderTemplate]) -> anyhow::Result<proxy::Provider> {
     let template = templates.iter().find(|template| template.name == declared.template);
     let template = template.with_context(|| format!("provider {} has no template {}", declared.name, declared.template))?;
-    let openai_compatible = matches!(template.dialect, Dialect::Codec(template::Codec::OpenAi));
+    let (codec, speaks) = (template.codec(), template::Codec::speaks_openai);
     Ok(proxy::Provider {
         name: declared.name.clone(),
         codec: codec_of(template)?,
-        openai_compatible,
+        openai_compatible: codec.is_some_and(speaks),
         context: declared.context.clone(),
         upstream: declared.upstream.url.clone(),
-        region: declared.region.clone(),
+        region: region(declared),
         credential: credential(declared)?,
+        key_in_query: codec == Some(template::Codec::Gemini),
         access: access(declared),
         timeouts: proxy::Timeouts {
             connect: declared.timeouts.connect,
@@ -188,8 +190,29 @@ fn credential(declared: &LlmProvider) -> anyhow::Result<Option<proxy::Credential
             let value = HeaderValue::from_str(value.expose())
                 .ok()
                 .with_context(|| format!("the credential of provider {} is no header value", declared.name))?;
-            Ok(Some(proxy::Credential::new(name.clone(), value)))
+            Ok(Some(proxy::Credential::header(name.clone(), value)))
         }
+        Auth::Sigv4 {
+            region,
+            service,
+            access_key_id,
+            secret_access_key,
+            session_token,
+        } => Ok(Some(proxy::Credential::Signature(proxy::Signer::new(
+            region.clone(),
+            service.clone(),
+            access_key_id.expose(),
+            secret_access_key.expose(),
+            session_token.as_ref().map(controller::Secret::expose),
+        )))),
+    }
+}
+
+/// The region that is declared, else the one that requests are signed for.
+fn region(declared: &LlmProvider) -> Option<Name> {
+    match (&declared.region, &declared.upstream.auth) {
+        (None, Auth::Sigv4 { region, .. }) => Some(region.clone()),
+        (region, _) => region.clone(),
     }
 }
 
@@ -219,6 +242,11 @@ fn codec_of(template: &LlmProviderTemplate) -> anyhow::Result<codec::Codec> {
     let built_in = match &template.dialect {
         Dialect::Codec(template::Codec::OpenAi) => codec::Codec::openai(),
         Dialect::Codec(template::Codec::Anthropic) => codec::Codec::anthropic(),
+        Dialect::Codec(template::Codec::AzureOpenAi) => codec::Codec::azure_openai(),
+        Dialect::Codec(template::Codec::AzureFoundry) => codec::Codec::azure_foundry(),
+        Dialect::Codec(template::Codec::Bedrock) => codec::Codec::bedrock(),
+        Dialect::Codec(template::Codec::Gemini) => codec::Codec::gemini(),
+        Dialect::Codec(template::Codec::Mistral) => codec::Codec::mistral(),
         Dialect::Described {
             fields: described,
             resources,

@@ -129,7 +129,7 @@ fn report_default_provider_dialect(declared: &[Declared<'_>]) {
         let compatible = |provider: &LlmProvider| {
             codecs
                 .get(provider.template.as_str())
-                .is_none_or(|codec| *codec == Some(Codec::OpenAi))
+                .is_none_or(|codec| codec.is_some_and(Codec::speaks_openai))
         };
         let incompatible = providers(declared).any(|(_, provider)| provider.name == *default && !compatible(provider));
         if incompatible {

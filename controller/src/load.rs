@@ -313,9 +313,10 @@ impl Resources {
         self.templates.iter().find(|template| template.name.as_str() == name)
     }
 
-    /// Whether a provider can be reached by `/v1/*`: it has OpenAI's codec.
+    /// Whether a provider can be reached by `/v1/*`: its codec speaks as OpenAI does.
     pub fn openai_compatible(&self, provider: &LlmProvider) -> bool {
-        self.template(provider.template.as_str()).and_then(LlmProviderTemplate::codec) == Some(Codec::OpenAi)
+        let codec = self.template(provider.template.as_str()).and_then(LlmProviderTemplate::codec);
+        codec.is_some_and(Codec::speaks_openai)
     }
 
     /// Provider of `/v1/*`: the one the Gateway names, else the first that speaks as OpenAI does.

@@ -19,6 +19,9 @@ pub const DEFAULT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest silence inside an answer. Reasoning models pause for minutes.
 pub const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Service of a signature, where none is told: Bedrock's.
+pub const DEFAULT_SIGNED_SERVICE: &str = "bedrock";
+
 /// Contexts that are the gateway's own.
 const RESERVED_CONTEXTS: [&str; 1] = ["/v1"];
 /// Headers of a request that are not a provider's credential, whatever the configuration says.
@@ -85,6 +88,27 @@ pub enum Auth {
         /// Its value, a valid header value.
         value: Secret,
     },
+    /// By AWS's signature, version 4, of each request.
+    Sigv4 {
+        /// Region of the upstream.
+        region: Name,
+        /// Service that is called.
+        service: Name,
+        /// Access key.
+        access_key_id: Secret,
+        /// Its secret.
+        secret_access_key: Secret,
+        /// Token of a temporary key.
+        session_token: Option<Secret>,
+    },
+}
+
+/// The ways of [`Auth`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AuthType {
+    None,
+    ApiKey,
+    Sigv4,
 }
 
 /// Which paths may be called.
@@ -264,29 +288,77 @@ pub(crate) fn service_url(value: &Value<'_>, example: &str, credentials: &str) -
 
 impl Auth {
     fn read(mut fields: Fields<'_>) -> Option<Self> {
-        let types = [("api-key", true), ("none", false)];
-        let by_header = fields.required("type").and_then(|value| value.choice(&types));
-        let (name, value) = if by_header == Some(true) {
-            (fields.required("header"), fields.required("value"))
-        } else {
-            (fields.take("header"), fields.take("value"))
+        let types = [
+            ("api-key", AuthType::ApiKey),
+            ("sigv4", AuthType::Sigv4),
+            ("none", AuthType::None),
+        ];
+        let told = fields.required("type");
+        let kind = told.as_ref().and_then(|value| value.choice(&types));
+        let mut take = |name, needed_by| match kind {
+            Some(kind) if kind == needed_by => fields.required(name),
+            _ => fields.take(name),
         };
-        let header = name.as_ref().and_then(credential_header);
-        let secret = value.as_ref().and_then(Value::header_secret);
-        if by_header == Some(false) {
-            for unused in [&name, &value].into_iter().flatten() {
-                unused.wrong("is not used with type none: remove it");
-            }
-        }
+        let by_header = ["header", "value"].map(|name| take(name, AuthType::ApiKey));
+        let signed = ["region", "access_key_id", "secret_access_key"].map(|name| take(name, AuthType::Sigv4));
+        let optional = ["service", "session_token"].map(|name| fields.take(name));
         fields.finish();
-        if by_header? {
-            Some(Self::Header {
-                name: header?,
-                value: secret?,
-            })
-        } else {
-            Some(Self::None)
+
+        let unused = |kind, values: &[Option<Value<'_>>]| {
+            for value in values.iter().flatten() {
+                value.wrong(format!("is not used with type {kind}: remove it"));
+            }
+        };
+        match kind {
+            Some(AuthType::ApiKey) => {
+                unused("api-key", &signed);
+                unused("api-key", &optional);
+            }
+            Some(AuthType::Sigv4) => unused("sigv4", &by_header),
+            Some(AuthType::None) => {
+                unused("none", &by_header);
+                unused("none", &signed);
+                unused("none", &optional);
+            }
+            None => {}
         }
+        let header = Self::header(by_header);
+        let signature = Self::signature(signed, optional);
+        match kind? {
+            AuthType::None => Some(Self::None),
+            AuthType::ApiKey => header,
+            AuthType::Sigv4 => signature,
+        }
+    }
+
+    fn header([name, value]: [Option<Value<'_>>; 2]) -> Option<Self> {
+        let name = name.as_ref().and_then(credential_header);
+        let value = value.as_ref().and_then(Value::header_secret);
+        Some(Self::Header {
+            name: name?,
+            value: value?,
+        })
+    }
+
+    fn signature([region, key, secret]: [Option<Value<'_>>; 3], [service, token]: [Option<Value<'_>>; 2]) -> Option<Self> {
+        let region = region.as_ref().and_then(Value::name);
+        let [key, secret] = [key, secret].map(|value| value.as_ref().and_then(Value::header_secret));
+        let service = match service {
+            Some(service) => service.name(),
+            None => Name::new(DEFAULT_SIGNED_SERVICE).ok(),
+        };
+        // One that cannot be read is a problem, and not the same as none.
+        let token = token.map(|token| token.header_secret());
+        Some(Self::Sigv4 {
+            region: region?,
+            service: service?,
+            access_key_id: key?,
+            secret_access_key: secret?,
+            session_token: match token {
+                Some(token) => Some(token?),
+                None => None,
+            },
+        })
     }
 }
 

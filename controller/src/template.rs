@@ -1,7 +1,7 @@
 //! Kind `LlmProviderTemplate`: where a provider's messages say what was used.
 //!
-//! Two are shipped, `openai` and `anthropic`: codecs written by hand. A template of one's own either lends such a codec to a
-//! compatible provider, or tells where each field stands. Applying it is the proxy's work.
+//! Those that are shipped are codecs written by hand. A template of one's own either lends such a codec to a compatible provider, or tells
+//! where each field stands. Applying it is the proxy's work.
 
 use http::HeaderName;
 use tollgate_record::Name;
@@ -9,8 +9,29 @@ use tollgate_record::Name;
 use crate::field::Fields;
 use crate::value::Value;
 
-/// Templates that always exist.
-pub const SHIPPED_TEMPLATES: [(&str, Codec); 2] = [("openai", Codec::OpenAi), ("anthropic", Codec::Anthropic)];
+/// Templates that always exist: those with a codec of their own, then those that speak as OpenAI does. Cohere's own paths are read by what they
+/// are, whatever the codec.
+pub const SHIPPED_TEMPLATES: [(&str, Codec); 15] = [
+    ("openai", Codec::OpenAi),
+    ("anthropic", Codec::Anthropic),
+    ("azure-openai", Codec::AzureOpenAi),
+    ("azureai-foundry", Codec::AzureFoundry),
+    ("awsbedrock", Codec::Bedrock),
+    ("gemini", Codec::Gemini),
+    ("mistral", Codec::Mistral),
+    ("cohere", Codec::OpenAi),
+    ("deepseek", Codec::OpenAi),
+    ("groq", Codec::OpenAi),
+    ("ollama", Codec::OpenAi),
+    ("openrouter", Codec::OpenAi),
+    ("together", Codec::OpenAi),
+    ("vllm", Codec::OpenAi),
+    ("xai", Codec::OpenAi),
+];
+
+/// Shipped templates without a codec of their own whose providers stop generating, and billing, when the connection closes: OpenRouter's documentation of
+/// stream cancellation lists Cohere, DeepSeek, Together and xAI (not Groq); vLLM and Ollama abort a request whose client is gone.
+const STOPPED_BY_CLOSING: [&str; 6] = ["cohere", "deepseek", "ollama", "together", "vllm", "xai"];
 
 /// Fields whose place a template can tell, in the order of [`TemplateFields`].
 const TEMPLATE_FIELDS: [&str; 6] = [
@@ -29,7 +50,7 @@ pub struct LlmProviderTemplate {
     pub name: Name,
     /// How messages are read.
     pub dialect: Dialect,
-    /// What to do with the upstream when the client leaves; `None` is the codec's own rule for a shipped template, and
+    /// What to do with the upstream when the client leaves; `None` is the codec's own rule for a template of the codec's name, and
     /// [`OnClientAbort::Drain`] for any other, since such providers bill the rest anyway as far as is known.
     pub on_client_abort: Option<OnClientAbort>,
 }
@@ -55,6 +76,16 @@ pub enum Codec {
     OpenAi,
     /// Anthropic's API.
     Anthropic,
+    /// Azure OpenAI's.
+    AzureOpenAi,
+    /// Azure AI Foundry's.
+    AzureFoundry,
+    /// AWS Bedrock's.
+    Bedrock,
+    /// Google's: the Gemini API and Vertex AI.
+    Gemini,
+    /// Mistral's.
+    Mistral,
 }
 
 /// What to do with the upstream when the client leaves in the middle of an answer.
@@ -114,6 +145,15 @@ pub struct TemplateResource {
     pub fields: TemplateFields,
 }
 
+// === impl Codec ===
+
+impl Codec {
+    /// Whether its providers can be reached by `/v1/*`, where OpenAI's SDK calls: they have its paths and words.
+    pub const fn speaks_openai(self) -> bool {
+        matches!(self, Self::OpenAi | Self::Mistral)
+    }
+}
+
 // === impl LlmProviderTemplate ===
 
 impl LlmProviderTemplate {
@@ -122,7 +162,7 @@ impl LlmProviderTemplate {
         let shipped = |(name, codec)| Self {
             name: Name::new(name).expect("a constant that is a name"),
             dialect: Dialect::Codec(codec),
-            on_client_abort: None,
+            on_client_abort: STOPPED_BY_CLOSING.contains(&name).then_some(OnClientAbort::Cancel),
         };
         SHIPPED_TEMPLATES.into_iter().map(shipped).collect()
     }

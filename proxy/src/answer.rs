@@ -17,15 +17,17 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 pub(crate) fn of(fault: &Fault, codec: &Codec, call_id: CallId) -> Response<AnswerBody> {
     let code = fault.code();
     let status = status(code).unwrap_or(StatusCode::BAD_REQUEST);
-    let body = codec.error_body(&ErrorBody {
+    let (message, call_id) = (fault.to_string(), call_id.to_string());
+    let error = ErrorBody {
         status,
         code: code.as_str(),
-        message: &fault.to_string(),
-        call_id: &call_id.to_string(),
-    });
-    let mut answer = Response::new(AnswerBody::whole(body));
+        message: &message,
+        call_id: &call_id,
+    };
+    let mut answer = Response::new(AnswerBody::whole(codec.error_body(&error)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
+    headers.extend(codec.error_header(&error));
     headers.insert(header::CONTENT_TYPE, JSON);
     match status {
         StatusCode::UNAUTHORIZED => headers.insert(header::WWW_AUTHENTICATE, CHALLENGE),

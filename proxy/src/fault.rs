@@ -8,7 +8,9 @@ use tollgate_record::Name;
 /// Why a call is refused or failed. The text is for the caller: it names the thing, the limit and what to do, and no secrets.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    #[error("no gateway key was sent; send it as Authorization: Bearer, x-api-key, x-goog-api-key or api-key")]
+    #[error(
+        "no gateway key was sent; send it as Authorization: Bearer, x-api-key, x-goog-api-key or api-key, or as the access key id of an AWS SDK"
+    )]
     MissingKey,
     #[error("the gateway key is not known here; provider keys are not accepted in its place")]
     UnknownKey,

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::identity::{API_KEY, X_API_KEY, X_GOOG_API_KEY};
 use crate::provider::Credential;
+use crate::signature::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_SECURITY_TOKEN};
 
 /// Id of the call, on every answer.
 pub(crate) const CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
@@ -26,15 +27,26 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
-/// Turns the client's headers into those for the upstream.
+/// Headers that identify the client to the gateway, or belong to its signature.
+static CREDENTIALS: [HeaderName; 7] = [
+    header::AUTHORIZATION,
+    X_API_KEY,
+    X_GOOG_API_KEY,
+    API_KEY,
+    X_AMZ_DATE,
+    X_AMZ_SECURITY_TOKEN,
+    X_AMZ_CONTENT_SHA256,
+];
+
+/// Turns the client's headers into those for the upstream; a signature of them is still to be made.
 pub(crate) fn towards_upstream(headers: &mut HeaderMap, credential: Option<&Credential>) {
     retain(headers, |name| {
         !(is_hop_by_hop(name) || is_credential(name) || is_ours(name) || *name == header::HOST || *name == header::EXPECT)
     });
     // The body may have changed, and its length is known to the client that sends it.
     headers.remove(header::CONTENT_LENGTH);
-    if let Some(credential) = credential {
-        headers.insert(credential.header().clone(), credential.value().clone());
+    if let Some(Credential::Header(name, value)) = credential {
+        headers.insert(name.clone(), value.clone());
     }
 }
 
@@ -100,7 +112,7 @@ pub(crate) fn fit(target_bytes: usize, headers: &HeaderMap, bytes_max: usize, co
 }
 
 fn is_credential(name: &HeaderName) -> bool {
-    *name == header::AUTHORIZATION || *name == X_API_KEY || *name == X_GOOG_API_KEY || *name == API_KEY
+    CREDENTIALS.contains(name)
 }
 
 /// Removes the headers that are not kept, and those that `Connection` names.
@@ -150,6 +162,9 @@ mod tests {
             ("x-api-key", "tg-1"),
             ("x-goog-api-key", "tg-1"),
             ("api-key", "tg-1"),
+            ("x-amz-date", "20261125T100640Z"),
+            ("x-amz-security-token", "token-of-the-client"),
+            ("x-amz-content-sha256", "e3b0"),
             ("proxy-authorization", "Basic x"),
             ("x-tollgate-user", "ann"),
             ("x-tollgate-tags", "{}"),
@@ -166,7 +181,7 @@ mod tests {
             ("content-type", "application/json"),
             ("anthropic-version", "2023-06-01"),
         ]);
-        let credential = Credential::new(X_API_KEY, HeaderValue::from_static("sk-provider"));
+        let credential = Credential::header(X_API_KEY, HeaderValue::from_static("sk-provider"));
         towards_upstream(&mut headers, Some(&credential));
         assert_eq!(
             names(&headers),

@@ -1,7 +1,8 @@
 //! Second phase: a call of a known key. Finds out what it asks of whom, and refuses what may not be asked; each refusal leaves a row.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -16,11 +17,12 @@ use crate::body::AnswerBody;
 use crate::book::{self, micros_since};
 use crate::fault::Fault;
 use crate::key::Key;
+use crate::provider::Credential;
 use crate::read_body;
 use crate::received::{self, Context};
 use crate::route::{self, Route};
 use crate::snapshot::Upstream;
-use crate::{abandon, answer, caller, headers};
+use crate::{abandon, answer, caller, headers, identity};
 
 /// A call of a known key. Boxed wherever it goes: it is large, and moves often. Not `Debug`: the head holds the gateway key.
 pub(crate) struct Identified {
@@ -214,7 +216,7 @@ impl Identified {
         call.provider_name = Some(provider.name.clone());
         call.template = Some(provider.template.clone());
         call.upstream = Some(provider.address.clone());
-        call.region.clone_from(&provider.region);
+        call.region = provider.region.clone().or_else(|| endpoint.region.clone());
         self.intent.bears_usage = endpoint.bears_usage;
         endpoint
     }
@@ -268,7 +270,11 @@ impl Identified {
     ) -> Result<Request<Full<Bytes>>, Fault> {
         let path = self.head.uri.path().get(start..).unwrap_or_default();
         let path = if path.is_empty() { "/" } else { path };
-        let uri = provider.uri(path, self.head.uri.query()).map_err(|_| Fault::BadPath)?;
+        let mut query = self.head.uri.query().map(Cow::Borrowed);
+        if provider.key_in_query {
+            query = self.head.uri.query().and_then(identity::without_key);
+        }
+        let uri = provider.uri(path, query.as_deref()).map_err(|_| Fault::BadPath)?;
         let mut sent: HeaderMap = std::mem::take(&mut self.head.headers);
         headers::towards_upstream(&mut sent, provider.credential.as_ref());
         if edits_stream {
@@ -276,6 +282,13 @@ impl Identified {
             sent.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         } else if self.intent.bears_usage {
             headers::accept_readable(&mut sent);
+        }
+        if let Some(Credential::Signature(signer)) = &provider.credential {
+            let signed = signer.sign(&self.head.method, &uri, &mut sent, &body, SystemTime::now());
+            signed.map_err(|_cannot| Fault::BadHeader {
+                header: "x-amz-*",
+                reason: "it cannot be signed: it must be printable ASCII".into(),
+            })?;
         }
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = self.head.method.clone();

@@ -10,6 +10,7 @@ use tollgate_record::Name;
 use url::Url;
 
 use crate::access::Access;
+use crate::signature::Signer;
 
 /// A provider, not yet checked.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Provider {
     pub region: Option<Name>,
     /// Credential that replaces the gateway key; none for upstreams that ask for none.
     pub credential: Option<Credential>,
+    /// Whether its SDKs may send the key as query parameter `key`, which then ends here.
+    pub key_in_query: bool,
     /// Which paths may be called.
     pub access: Access,
     /// How long it may take.
@@ -36,11 +39,13 @@ pub struct Provider {
     pub extra_roots: Option<PathBuf>,
 }
 
-/// A header that the provider knows the gateway by. Its value is never logged.
+/// What the provider knows the gateway by. It is never logged.
 #[derive(Clone)]
-pub struct Credential {
-    header: HeaderName,
-    value: HeaderValue,
+pub enum Credential {
+    /// A header and its whole value, such as `Bearer sk-...`.
+    Header(HeaderName, HeaderValue),
+    /// A signature of each request.
+    Signature(Signer),
 }
 
 /// How long an upstream may take.
@@ -58,23 +63,18 @@ pub struct Timeouts {
 
 impl Credential {
     /// A header and its whole value, such as `Bearer sk-...`.
-    pub fn new(header: HeaderName, mut value: HeaderValue) -> Self {
+    pub fn header(name: HeaderName, mut value: HeaderValue) -> Self {
         value.set_sensitive(true);
-        Self { header, value }
-    }
-
-    pub(crate) const fn header(&self) -> &HeaderName {
-        &self.header
-    }
-
-    pub(crate) const fn value(&self) -> &HeaderValue {
-        &self.value
+        Self::Header(name, value)
     }
 }
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential({}: ***)", self.header)
+        match self {
+            Self::Header(name, _) => write!(f, "Credential({name}: ***)"),
+            Self::Signature(signer) => write!(f, "Credential({signer:?})"),
+        }
     }
 }
 
@@ -106,10 +106,11 @@ mod tests {
     #[test]
     fn a_credential_is_never_shown() {
         let value = HeaderValue::from_static("Bearer sk-secret");
-        let credential = Credential::new(http::header::AUTHORIZATION, value);
-        assert_eq!(
-            format!("{credential:?} {:?}", credential.value()),
-            "Credential(authorization: ***) Sensitive"
-        );
+        let credential = Credential::header(http::header::AUTHORIZATION, value);
+        assert_eq!(format!("{credential:?}"), "Credential(authorization: ***)");
+        let Credential::Header(_, value) = credential else {
+            panic!("it was made of a header")
+        };
+        assert_eq!(format!("{value:?}"), "Sensitive");
     }
 }

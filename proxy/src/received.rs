@@ -78,7 +78,11 @@ impl Received {
             (Route::Default, Some(provider)) => provider.codec.clone(),
             (Route::Default, None) | (Route::Unknown, _) => Codec::openai(),
         };
-        let key = match Self::known(&context, &head, start_time) {
+        let query = match &route {
+            Route::Provider(provider, _) if provider.key_in_query => head.uri.query(),
+            _ => None,
+        };
+        let key = match Self::known(&context, &head, query, start_time) {
             Ok(key) => key,
             Err(fault) => {
                 tracing::debug!(call_id = %context.call_id, code = fault.code().as_str(), "refused a call from nobody known");
@@ -108,7 +112,7 @@ impl Received {
         }))
     }
 
-    fn known(context: &Context, head: &Parts, now: Timestamp) -> Result<Arc<crate::Key>, Fault> {
+    fn known(context: &Context, head: &Parts, query: Option<&str>, now: Timestamp) -> Result<Arc<crate::Key>, Fault> {
         let (bytes_max, count_max) = (
             context.gateway.limits.header_bytes_max,
             context.gateway.limits.header_count_max,
@@ -117,7 +121,7 @@ impl Received {
         if !headers::fit(target_bytes, &head.headers, bytes_max, count_max) {
             return Err(Fault::HeadersTooLarge { bytes_max, count_max });
         }
-        identity::identify(&head.headers, context.snapshot.keys(), now)
+        identity::identify(&head.headers, query, context.snapshot.keys(), now)
     }
 }
 

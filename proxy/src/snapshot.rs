@@ -43,6 +43,7 @@ pub(crate) struct Upstream {
     /// Host and port, as they stand in rows.
     pub(crate) address: Name,
     pub(crate) credential: Option<Credential>,
+    pub(crate) key_in_query: bool,
     pub(crate) access: Access,
     pub(crate) timeouts: Timeouts,
     pub(crate) transport: Transport,
@@ -188,12 +189,12 @@ impl Upstream {
                 path: exception.path.clone(),
             });
         }
-        if let Some(credential) = &provider.credential
-            && is_set_by_the_gateway(credential.header())
+        if let Some(Credential::Header(name, _)) = &provider.credential
+            && is_set_by_the_gateway(name)
         {
             return Err(Error::CredentialHeader {
                 provider: provider.name,
-                header: credential.header().to_string(),
+                header: name.to_string(),
             });
         }
         Ok(Self {
@@ -205,6 +206,7 @@ impl Upstream {
             region: provider.region,
             address,
             credential: provider.credential,
+            key_in_query: provider.key_in_query,
             access: provider.access,
             timeouts: provider.timeouts,
             transport,
@@ -309,6 +311,7 @@ pub(crate) mod tests {
             upstream: Url::parse(upstream).unwrap(),
             region: None,
             credential: None,
+            key_in_query: false,
             access: Access::default(),
             timeouts: Timeouts::default(),
             extra_roots: None,
@@ -354,7 +357,7 @@ pub(crate) mod tests {
         });
         assert!(matches!(two(wild), Error::AccessPath { .. }));
         let mut host = provider("h", "/h", "http://h");
-        host.credential = Some(Credential::new(header::HOST, http::HeaderValue::from_static("x")));
+        host.credential = Some(Credential::header(header::HOST, http::HeaderValue::from_static("x")));
         assert!(matches!(two(host), Error::CredentialHeader { .. }));
     }
 

@@ -6,9 +6,9 @@ use tollgate_record::{Amount, Meter, Timestamp};
 
 use super::{load, prices};
 use crate::ledger::{Durability, Memory};
-use crate::provider::{AccessMode, Auth};
+use crate::provider::{AccessMode, Auth, DEFAULT_SIGNED_SERVICE};
 use crate::table::{Addressing, Cloud, Credentials, Store, Table};
-use crate::template::{Codec, Dialect, Location, OnClientAbort};
+use crate::template::{Codec, Dialect, Location, OnClientAbort, SHIPPED_TEMPLATES};
 use crate::{CallersMay, Gateway, KeyHash, Resources};
 
 fn good(text: &str) -> Resources {
@@ -157,12 +157,12 @@ spec:
       - {resource: "/v1/chat/*", promptTokens: {location: payload, identifier: "$$.usage.prompt"}}
 ---
 kind: LlmProviderTemplate
-metadata: {name: vllm}
+metadata: {name: sglang}
 spec: {codec: openai}
 ---
 kind: LlmProvider
 metadata: {name: local}
-spec: {template: vllm, context: /local, region: eu, upstream: {url: "http://127.0.0.1:8000/base/", ca: null}}
+spec: {template: sglang, context: /local, region: eu, upstream: {url: "http://127.0.0.1:8000/base/", ca: null}}
 ---
 kind: Gateway
 metadata: {name: gw}
@@ -257,6 +257,62 @@ spec:
     );
     assert_eq!(output.service_tier, None);
     assert_eq!(output.effective_from, Timestamp::from_unix_us(1_767_225_600_000_000));
+}
+
+#[test]
+fn every_shipped_template_serves_a_provider_and_lends_its_codec() {
+    for (name, codec) in SHIPPED_TEMPLATES {
+        let text = format!(
+            "kind: LlmProviderTemplate\nmetadata: {{name: acme}}\nspec: {{codec: {name}}}\n---\n\
+             kind: LlmProvider\nmetadata: {{name: a}}\nspec: {{template: {name}, context: /a, upstream: {{url: 'http://a'}}}}\n---\n\
+             kind: LlmProvider\nmetadata: {{name: b}}\nspec: {{template: acme, context: /b, upstream: {{url: 'http://b'}}}}\n"
+        );
+        let resources = good(&text);
+        for provider in &resources.providers {
+            let template = resources.template(provider.template.as_str()).expect("it exists");
+            assert_eq!(template.codec(), Some(codec), "{name}");
+            assert_eq!(resources.openai_compatible(provider), codec.speaks_openai());
+        }
+    }
+    let stopped = |name: &str| {
+        good("kind: Gateway\nmetadata: {name: a}\n")
+            .template(name)
+            .and_then(|template| template.on_client_abort)
+    };
+    assert_eq!(
+        (stopped("xai"), stopped("groq"), stopped("openai")),
+        (Some(OnClientAbort::Cancel), None, None)
+    );
+}
+
+#[test]
+fn requests_are_signed_with_what_is_told() {
+    let auth = |fields: &str| {
+        let spec = format!("{{template: awsbedrock, context: /a, upstream: {{url: 'http://a', auth: {{type: sigv4, {fields}}}}}}}");
+        let mut resources = good(&format!("kind: LlmProvider\nmetadata: {{name: a}}\nspec: {spec}\n"));
+        resources.providers.remove(0).upstream.auth
+    };
+    let Auth::Sigv4 {
+        region,
+        service,
+        access_key_id,
+        secret_access_key,
+        session_token,
+    } = auth("region: eu-central-1, access_key_id: '${env:LEDGER_KEY_ID}', secret_access_key: '${file:secret}'")
+    else {
+        panic!("a signature is configured")
+    };
+    assert_eq!((region.as_str(), service.as_str()), ("eu-central-1", DEFAULT_SIGNED_SERVICE));
+    assert_eq!(
+        (access_key_id.expose(), secret_access_key.expose()),
+        ("AKIAEXAMPLE", "sk-file-0123456789")
+    );
+    assert!(session_token.is_none());
+    let temporary = auth("region: r, service: execute-api, access_key_id: a, secret_access_key: b, session_token: c");
+    assert!(
+        matches!(&temporary, Auth::Sigv4 { service, session_token: Some(token), .. } if service.as_str() == "execute-api" && token.expose() == "c")
+    );
+    assert!(!format!("{temporary:?}").contains("\"c\""));
 }
 
 #[test]

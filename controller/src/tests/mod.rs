@@ -15,6 +15,11 @@ fn environment(name: &str) -> Option<String> {
         "OPENAI_API_KEY" => Some("sk-live-0123456789".to_owned()),
         "ANTHROPIC_API_KEY" => Some("sk-ant-0123456789".to_owned()),
         "ADS_BOT_KEY" => Some("tg-ads-bot-0123456789".to_owned()),
+        "AZURE_OPENAI_API_KEY" | "GEMINI_API_KEY" | "MISTRAL_API_KEY" | "XAI_API_KEY" | "ACME_API_KEY" => {
+            Some("key-0123456789".to_owned())
+        }
+        "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".to_owned()),
+        "AWS_SECRET_ACCESS_KEY" => Some("aws-0123456789".to_owned()),
         "LEDGER_KEY_ID" => Some("AKIAEXAMPLE".to_owned()),
         "SHORT" => Some("secret5".to_owned()),
         "NOT_A_URL" => Some("secret value".to_owned()),
@@ -40,6 +45,7 @@ fn folder() -> tempfile::TempDir {
     write("key.pem", &certified.signing_key.serialize_pem());
     write("broken.pem", "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n");
     write("secret", "sk-file-0123456789\n");
+    write("vertex-token", "ya29-0123456789\n");
     folder
 }
 

@@ -1,4 +1,5 @@
-//! `docs/configuration.md` says what the code does: its examples load, its defaults are the defaults, and no field is missing.
+//! `docs/configuration.md` says what the code does: its examples load, its defaults are the defaults, and no field is missing. Those of
+//! `docs/providers.md` load too.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +7,16 @@ use super::{lines, load};
 use crate::Gateway;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
+const PROVIDERS: &str = include_str!("../../../docs/providers.md");
 
 #[test]
 fn the_examples_load() {
-    let blocks: Vec<&str> = REFERENCE
-        .split("```yaml\n")
-        .skip(1)
+    let blocks: Vec<&str> = [REFERENCE, PROVIDERS]
+        .into_iter()
+        .flat_map(|document| document.split("```yaml\n").skip(1))
         .filter_map(|rest| rest.split("```").next())
         .collect();
-    assert!(blocks.len() >= 5, "only {} examples were found", blocks.len());
+    assert!(blocks.len() >= 7, "only {} examples were found", blocks.len());
     for block in blocks {
         let told = lines(load(block.as_bytes()));
         assert!(told.is_empty(), "{block}\n{told:#?}");

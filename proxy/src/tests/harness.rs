@@ -270,7 +270,8 @@ pub(crate) fn provider(named: &str, codec: Codec, upstream: &str) -> Provider {
         context: format!("/{named}"),
         upstream: Url::parse(upstream).unwrap(),
         region: None,
-        credential: Some(Credential::new(
+        key_in_query: false,
+        credential: Some(Credential::header(
             header::AUTHORIZATION,
             HeaderValue::from_static(PROVIDER_SECRET),
         )),

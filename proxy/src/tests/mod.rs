@@ -7,6 +7,7 @@ mod faults;
 mod leaving;
 mod ledger;
 mod limits;
+mod native;
 mod passing;
 mod refusing;
 mod shutdown;
