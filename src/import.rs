@@ -169,7 +169,7 @@ fn place(arguments: &Import) -> anyhow::Result<Place> {
     let data = &arguments.data;
     if let Some(file) = &arguments.config {
         let resources = crate::check::resources(file)?;
-        let prices = crate::prices::book(&resources.price_lists, &crate::prices::shipped()?);
+        let prices = crate::prices::book(&resources)?;
         return Ok(Place {
             config: crate::wiring::ledger(&resources.gateway, data)?,
             prices: Some(prices),

@@ -1,34 +1,124 @@
 //! The price lists that come with the gateway, and those of the operator, as one book.
+//!
+//! Only the lists of templates and providers that a configuration uses are read: reading all takes a second in a build that is not optimised.
+
+use std::sync::OnceLock;
 
 use anyhow::Context;
-use tollgate_record::PriceList;
+use tollgate_controller::Resources;
+use tollgate_record::{Name, PriceList};
 use tollgate_usage_store::PriceBook;
 
-const SHIPPED: [&str; 2] = [
-    include_str!("../usage-store/prices/openai.yaml"),
-    include_str!("../usage-store/prices/anthropic.yaml"),
-];
-
-/// The shipped lists.
-pub(crate) fn shipped() -> anyhow::Result<Vec<PriceList>> {
-    SHIPPED
-        .iter()
-        .map(|yaml| tollgate_controller::shipped_prices(yaml).context("a shipped price list is wrong"))
-        .collect()
+/// A list that comes with the gateway, read when it is first needed.
+struct Shipped {
+    /// Template or provider whose calls it prices.
+    provider: &'static str,
+    yaml: &'static str,
+    read: OnceLock<Result<PriceList, String>>,
 }
 
-/// The operator's lists and the shipped ones.
-pub(crate) fn book(own: &[PriceList], shipped: &[PriceList]) -> PriceBook {
-    PriceBook::new(own.iter().chain(shipped).cloned().collect())
+static SHIPPED: [Shipped; 12] = [
+    Shipped::new("openai", include_str!("../usage-store/prices/openai.yaml")),
+    Shipped::new("anthropic", include_str!("../usage-store/prices/anthropic.yaml")),
+    Shipped::new("azure-openai", include_str!("../usage-store/prices/azure-openai.yaml")),
+    // OpenAI's models cost the same whichever of Azure's resources they are deployed to.
+    Shipped::new("azureai-foundry", include_str!("../usage-store/prices/azure-openai.yaml")),
+    Shipped::new("awsbedrock", include_str!("../usage-store/prices/awsbedrock.yaml")),
+    Shipped::new("cohere", include_str!("../usage-store/prices/cohere.yaml")),
+    Shipped::new("deepseek", include_str!("../usage-store/prices/deepseek.yaml")),
+    Shipped::new("gemini", include_str!("../usage-store/prices/gemini.yaml")),
+    Shipped::new("groq", include_str!("../usage-store/prices/groq.yaml")),
+    Shipped::new("mistral", include_str!("../usage-store/prices/mistral.yaml")),
+    Shipped::new("together", include_str!("../usage-store/prices/together.yaml")),
+    Shipped::new("xai", include_str!("../usage-store/prices/xai.yaml")),
+];
+
+/// The operator's lists, and the shipped ones of the providers and templates in use.
+pub(crate) fn book(resources: &Resources) -> anyhow::Result<PriceBook> {
+    let used = |name: &str| {
+        let mut providers = resources.providers.iter();
+        providers.any(|provider| provider.name.as_str() == name || provider.template.as_str() == name)
+    };
+    let mut lists = resources.price_lists.clone();
+    for shipped in SHIPPED.iter().filter(|list| used(list.provider)) {
+        lists.push(shipped.list()?);
+    }
+    Ok(PriceBook::new(lists))
+}
+
+// === impl Shipped ===
+
+impl Shipped {
+    const fn new(provider: &'static str, yaml: &'static str) -> Self {
+        Self {
+            provider,
+            yaml,
+            read: OnceLock::new(),
+        }
+    }
+
+    fn list(&'static self) -> anyhow::Result<PriceList> {
+        let read = || {
+            let list = tollgate_controller::shipped_prices(self.yaml).map_err(|problems| problems.to_string())?;
+            if list.provider.as_str() == self.provider {
+                return Ok(list);
+            }
+            let provider = Name::new(self.provider).map_err(|error| error.to_string())?;
+            let name = Name::new(&format!("{provider}-public")).map_err(|error| error.to_string())?;
+            Ok(PriceList { name, provider, ..list })
+        };
+        let list = self.read.get_or_init(read).clone().map_err(anyhow::Error::msg);
+        list.with_context(|| format!("the shipped price list of {} is wrong", self.provider))
+    }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
     #[test]
-    fn the_shipped_lists_are_read_and_price_both_providers() {
-        let lists = super::shipped().unwrap();
-        let providers: Vec<_> = lists.iter().map(|list| list.provider.as_str()).collect();
-        assert_eq!(providers, ["openai", "anthropic"]);
-        assert!(lists.iter().all(|list| list.shipped && list.prices.len() > 100));
+    fn every_list_is_shipped_read_and_has_prices() {
+        let lists: Vec<_> = SHIPPED.iter().map(|list| list.list().unwrap()).collect();
+        for (list, shipped) in lists.iter().zip(&SHIPPED) {
+            assert_eq!(list.provider.as_str(), shipped.provider);
+            assert!(list.shipped && list.prices.len() > 20, "{}", list.name);
+        }
+        let names: BTreeSet<_> = lists.iter().map(|list| list.name.as_str()).collect();
+        assert_eq!(names.len(), lists.len(), "the name of a list is its own");
+        let files = std::fs::read_dir("usage-store/prices").unwrap();
+        let files: BTreeSet<_> = files
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect();
+        let shipped: BTreeSet<_> = SHIPPED.iter().map(|list| list.yaml.to_owned()).collect();
+        assert!(files == shipped, "a file of usage-store/prices is not shipped");
+    }
+
+    #[test]
+    fn every_list_is_that_of_a_shipped_template() {
+        for list in &SHIPPED {
+            let templates = tollgate_controller::template::SHIPPED_TEMPLATES;
+            assert!(templates.iter().any(|(name, _)| *name == list.provider), "{}", list.provider);
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_if_its_provider_or_template_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tollgate.yaml");
+        let provider = |name: &str, template: &str| {
+            format!(
+                "kind: LlmProvider\nmetadata: {{name: {name}}}\nspec: {{template: {template}, context: /{name}, upstream: {{url: 'http://h'}}}}\n"
+            )
+        };
+        let template = "kind: LlmProviderTemplate\nmetadata: {name: acme}\nspec: {codec: openai}\n";
+        let text = [provider("ours", "mistral"), provider("xai", "acme"), template.to_owned()].join("---\n");
+        std::fs::write(&path, text).unwrap();
+        let resources = tollgate_controller::load(&path, &|_| None).unwrap();
+        let book = book(&resources).unwrap();
+        let priced: Vec<_> = book.lists().map(|(list, _)| list.provider.as_str()).collect();
+        assert_eq!(priced, ["mistral", "xai"]);
     }
 }

@@ -4,14 +4,12 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tollgate_controller::{Gateway, Resources, Watch};
-use tollgate_record::PriceList;
 use tollgate_usage_store::Store;
 
 /// Asks for changes until `stop`.
 pub(crate) async fn watch(
     mut watch: Watch,
     running: Gateway,
-    shipped: Arc<Vec<PriceList>>,
     store: Arc<Store>,
     replace: impl Fn(tollgate_proxy::Snapshot),
     stop: CancellationToken,
@@ -33,7 +31,7 @@ pub(crate) async fn watch(
         match changed {
             None => {}
             Some(Err(problems)) => tracing::error!("the changed configuration is not valid and was not taken over:\n{problems}"),
-            Some(Ok(resources)) => match apply(&resources, &shipped, &store) {
+            Some(Ok(resources)) => match apply(&resources, &store) {
                 Ok(snapshot) => {
                     replace(snapshot);
                     tracing::info!(
@@ -52,8 +50,8 @@ pub(crate) async fn watch(
 }
 
 /// Prices first, since they can fail; what is returned only has to be swapped in.
-fn apply(resources: &Resources, shipped: &[PriceList], store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
+fn apply(resources: &Resources, store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
     let snapshot = crate::wiring::snapshot(resources)?;
-    store.set_prices(crate::prices::book(&resources.price_lists, shipped))?;
+    store.set_prices(crate::prices::book(resources)?)?;
     Ok(snapshot)
 }

@@ -30,8 +30,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     };
     let gateway = resources.gateway.clone();
     let snapshot = crate::wiring::snapshot(&resources)?;
-    let shipped = Arc::new(crate::prices::shipped()?);
-    let prices = crate::prices::book(&resources.price_lists, &shipped);
+    let prices = crate::prices::book(&resources)?;
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data directory {}", data.display()))?;
     let token = admin_token(data)?;
 
@@ -71,7 +70,6 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
         tokio::spawn(crate::reload::watch(
             watch,
             gateway.clone(),
-            shipped,
             Arc::clone(&store),
             replace,
             stop.clone(),
