@@ -3,7 +3,7 @@
 Reads one JSON request a line from stdin, writes one JSON reply a line to stdout, in the order in which calls finish; `id` joins the two.
 Ends when stdin ends. It judges nothing: the assertions are in the Rust harness.
 
-Request: {id, sdk: "openai" | "anthropic", call: "chat" | "completions" | "responses" | "embeddings" | "messages",
+Request: {id, sdk: "openai" | "anthropic", call: "chat" | "completions" | "responses" | "embeddings" | "messages", or what native.py has,
           base_url, api_key, headers, params, max_retries, abort_after}
 `params` go to the SDK's method as they are. `abort_after: N` closes a stream after N events.
 Reply:   {id, text, usage, model, answer_id, tool_calls, finish, headers, events, usage_events, retries, error}
@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
 import openai
+
+import native
 
 CALLS_AT_ONCE = 16
 TIMEOUT_S = 60
@@ -180,6 +182,7 @@ CALLS = {
     ("openai", "responses"): responses,
     ("openai", "embeddings"): embeddings,
     ("anthropic", "messages"): messages,
+    **native.CALLS,
 }
 
 stdout_lock = threading.Lock()
@@ -201,7 +204,7 @@ def serve(line):
             "code": inner.get("code"), "type": inner.get("type"), "message": str(error),
         }
         response = getattr(error, "response", None)
-        if response is not None:
+        if hasattr(response, "headers"):
             reply.out["headers"] = ours(response.headers)
     with stdout_lock:
         sys.stdout.write(json.dumps(reply.out) + "\n")

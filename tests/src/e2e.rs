@@ -46,6 +46,7 @@ behaviours!(
     identity,
     import,
     metrics,
+    native,
     quickstart,
     readers,
     reload,

@@ -118,7 +118,8 @@ impl Sdk {
         ] {
             command.env_remove(name);
         }
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OPENAI_") || name.starts_with("ANTHROPIC_")) {
+        let foreign = ["OPENAI_", "ANTHROPIC_", "AWS_", "AZURE_", "GEMINI_", "GOOGLE_", "MISTRAL_"];
+        for (name, _) in std::env::vars().filter(|(name, _)| foreign.iter().any(|prefix| name.starts_with(prefix))) {
             command.env_remove(name);
         }
         command

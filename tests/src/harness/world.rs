@@ -27,6 +27,7 @@ pub(crate) const KEY: &str = "tg-e2e-application-key-0001";
 pub(crate) struct World {
     stage: OnceCell<Result<Stage, String>>,
     gateway: OnceCell<Gateway>,
+    native: OnceCell<Gateway>,
     python: OnceCell<Sdk>,
     javascript: OnceCell<Sdk>,
     moto: OnceCell<Moto>,
@@ -57,6 +58,12 @@ impl World {
         self.gateway
             .get_or_init(|| async { self.own_gateway(&Config::standard()).await })
             .await
+    }
+
+    /// The gateway of those tests that call providers by their own SDKs: it has their shipped prices too, which take time to read.
+    pub(crate) async fn native_gateway(&self) -> &Gateway {
+        let config = || Config::standard().with("native.yaml", include_str!("../../fixtures/native.yaml"));
+        self.native.get_or_init(|| async { self.own_gateway(&config()).await }).await
     }
 
     /// A gateway for one test alone.
