@@ -29,8 +29,9 @@
 //!    that belong to no whole entry are cut out where nothing says that they were synced, and stop the start where something does.
 //!    (`a_torn_end_is_cut_at_every_byte_and_nothing_before_it_is_lost`, `a_flipped_bit_before_the_end_stops_the_start_and_names_the_place`,
 //!    `a_rotation_that_a_power_cut_interrupts_loses_nothing_that_was_synced`, `a_damaged_end_of_an_older_segment_is_no_torn_write`, simulation)
-//! 8. A start changes nothing before it has read everything, and syncs what it has read before it records anything.
-//!    (`damage_stops_the_start_and_a_repair_keeps_the_rest_and_names_what_is_missing`, simulation)
+//! 8. A start changes nothing before it has read everything, syncs what it has read before it records anything, and syncs the rows of
+//!    interrupted calls before it serves. (`what_a_start_wrote_survives_a_power_cut`,
+//!    `damage_stops_the_start_and_a_repair_keeps_the_rest_and_names_what_is_missing`, simulation)
 //! 9. A new segment begins with the `opened` entries of all open calls. Segments are deleted oldest first, and only when the table has
 //!    all their rows; so a segment that is missing is told from one that was deleted. (`a_new_segment_carries_the_open_calls_so_that_older_ones_can_go`,
 //!    `segments_before_a_gap_are_leftovers_only_if_the_table_has_their_rows`, simulation)

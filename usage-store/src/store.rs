@@ -238,6 +238,7 @@ impl Store {
             prices: ArcSwap::from_pointee(prices),
             warned: Mutex::new(HashSet::new()),
         });
+        let interrupts = !recovered.open.is_empty();
         for intent in recovered.open {
             tracing::warn!(call_id = %intent.call_id, "a call was interrupted by the last stop");
             let record = interrupted(&recorder.instance, intent, &recorder.prices.load());
@@ -246,6 +247,10 @@ impl Store {
                 path: config.data.clone(),
                 source: std::io::Error::other(unavailable),
             })?;
+        }
+        if interrupts {
+            // What queries see from now on stays, in either durability: after a power cut these calls would get other places.
+            recorder.log.sync()?;
         }
         let rollup = match config
             .background

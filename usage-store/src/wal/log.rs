@@ -455,7 +455,6 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Poisoned`] if the sync fails.
-    #[cfg(test)]
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.sync.sync_dirty().map_err(Error::Poisoned)
     }
