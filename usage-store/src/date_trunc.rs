@@ -70,7 +70,10 @@ impl ScalarUDFImpl for DateTrunc {
         let (Some(DataType::Timestamp(_, zone)), Some(plain)) = (kind, plain) else {
             return self.engine.invoke_with_args(args);
         };
-        if let Some(times) = args.args.get_mut(1) {
+        let field = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(plain.data_type()));
+        args.return_field = field(&args.return_field);
+        if let (Some(times), Some(field_of_times)) = (args.args.get_mut(1), args.arg_fields.get_mut(1)) {
+            *field_of_times = field(field_of_times);
             *times = plain;
         }
         let cut = self.engine.invoke_with_args(args)?;
