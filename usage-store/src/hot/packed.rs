@@ -1,4 +1,4 @@
-//! Rows in memory that wait for a table out of reach: as Parquet, in a seventh of the room that columns take.
+//! Rows in memory that wait for a table out of reach: as Parquet, in a fraction of the room that columns take.
 //!
 //! They are still what the log holds and the table does not, and queries read them like any other row, a batch at a time and only the
 //! columns that are asked for.

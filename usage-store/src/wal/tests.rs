@@ -274,7 +274,7 @@ fn a_segment_whose_first_bytes_a_power_cut_lost_in_part_was_never_begun() {
 #[test]
 fn a_segment_of_format_2_that_was_never_begun_is_one_too() {
     let folder = TempDir::new().unwrap();
-    for bytes in [*b"\0\0\0\0\0\0\02", *b"TOLL\0\0\02", *b"TOLLWAL2"] {
+    for bytes in [*b"\0\0\0\0\0\0\x002", *b"TOLL\0\0\x002", *b"TOLLWAL2"] {
         std::fs::write(first(&folder), bytes).unwrap();
         assert!(read(&folder).unwrap().places.is_empty());
     }
