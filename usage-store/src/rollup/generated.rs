@@ -9,7 +9,6 @@ use arrow::array::{AsArray, Date32Array, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlanBuilder;
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use tollgate_record::{Name, Record, Seq, Timestamp};
 
 use super::keeper::{definition, run, write};
@@ -55,21 +54,12 @@ pub async fn append_days(
     }
     let last = Seq::new(rows.len() as u64);
     synthetic::append(location, vec![usage_batch(&rows)?], instance, last).await?;
-    let change = Change {
-        operation: DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(vec![PARTITION.to_owned()]),
-            predicate: None,
-        },
-        adds,
-        removes: Vec::new(),
-        moves: vec![Move {
-            id: instance.to_string(),
-            from: None,
-            to: i64::try_from(last.get()).unwrap_or(i64::MAX),
-        }],
-        data_change: true,
+    let moved = Move {
+        id: instance.to_string(),
+        from: None,
+        to: i64::try_from(last.get()).unwrap_or(i64::MAX),
     };
+    let change = Change::append(PARTITION, adds, moved);
     lake.commit(&change, Stamp::system()).await?;
     Ok(sums.iter().map(RecordBatch::num_rows).sum())
 }

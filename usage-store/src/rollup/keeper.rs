@@ -17,7 +17,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext, ident, lit};
 use deltalake_core::kernel::Add;
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
+use deltalake_core::protocol::DeltaOperation;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -320,21 +320,12 @@ async fn add_up(lake: &Lake, work: Work, stamp: Stamp) -> Result<Lake, Error> {
         .and_then(columns::sorted)
         .map_err(Error::query)?;
     let adds = write(lake, run(plan).await?, stamp).await?;
-    let change = Change {
-        operation: DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(vec![PARTITION.to_owned()]),
-            predicate: None,
-        },
-        adds,
-        removes: Vec::new(),
-        moves: vec![Move {
-            id: instance.clone(),
-            from: Some((from > Seq::ZERO).then(|| place(from))),
-            to: place(to),
-        }],
-        data_change: true,
+    let moved = Move {
+        id: instance.clone(),
+        from: Some((from > Seq::ZERO).then(|| place(from))),
+        to: place(to),
     };
+    let change = Change::append(PARTITION, adds, moved);
     let lake = lake.commit(&change, stamp).await?.lake();
     tracing::debug!(
         instance,

@@ -18,7 +18,7 @@ use arrow::datatypes::SchemaRef;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, Remove, StructType, Transaction};
-use deltalake_core::protocol::DeltaOperation;
+use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use deltalake_core::{DeltaTable, DeltaTableError};
 use object_store::ObjectStore;
 use tollgate_record::Timestamp;
@@ -71,6 +71,23 @@ pub(crate) struct Change {
     pub(crate) moves: Vec<Move>,
     /// Whether rows come or go; `false` for a compaction.
     pub(crate) data_change: bool,
+}
+
+impl Change {
+    /// Adds files, and moves the application transaction of whose rows they hold in the same commit.
+    pub(crate) fn append(partition: &str, adds: Vec<Add>, moved: Move) -> Self {
+        Self {
+            operation: DeltaOperation::Write {
+                mode: SaveMode::Append,
+                partition_by: Some(vec![partition.to_owned()]),
+                predicate: None,
+            },
+            adds,
+            removes: Vec::new(),
+            moves: vec![moved],
+            data_change: true,
+        }
+    }
 }
 
 /// The move of an application transaction.

@@ -31,7 +31,6 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{max, min, take};
 use arrow::datatypes::Int64Type;
 use deltalake_core::kernel::Add;
-use deltalake_core::protocol::{DeltaOperation, SaveMode};
 use tollgate_record::{Name, Seq};
 
 use self::lake::{Change, Definition, Lake, Move, Stamp};
@@ -171,21 +170,12 @@ impl Table {
         for group in groups(batches) {
             newest.write_files(&group, instance, stamp, &mut adds).await?;
         }
-        let change = Change {
-            operation: DeltaOperation::Write {
-                mode: SaveMode::Append,
-                partition_by: Some(vec![PARTITION.to_owned()]),
-                predicate: None,
-            },
-            adds,
-            removes: Vec::new(),
-            moves: vec![Move {
-                id: instance.to_string(),
-                from: None,
-                to: i64::try_from(last.get()).unwrap_or(i64::MAX),
-            }],
-            data_change: true,
+        let moved = Move {
+            id: instance.to_string(),
+            from: None,
+            to: i64::try_from(last.get()).unwrap_or(i64::MAX),
         };
+        let change = Change::append(PARTITION, adds, moved);
         let lake = newest.lake.commit(&change, stamp).await?.lake();
         Ok(Self::seen_as(lake, Some(&self.versions)))
     }
