@@ -47,6 +47,7 @@ behaviours!(
     import,
     metrics,
     native,
+    operations,
     quickstart,
     readers,
     reload,

@@ -122,6 +122,11 @@ impl Gateway {
         command
     }
 
+    /// What its configuration names as `${env:...}`.
+    pub(crate) fn environment(&self) -> &[(String, String)] {
+        &self.environment
+    }
+
     pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("config")
     }
