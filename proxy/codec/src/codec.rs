@@ -156,12 +156,17 @@ impl Codec {
     fn asks_usage(&self, path_and_query: &str) -> bool {
         match &*self.dialect {
             Dialect::Mistral => false,
-            Dialect::Azure => {
-                let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
-                let version = query.split('&').find_map(|pair| pair.strip_prefix("api-version="));
-                version.is_none_or(|version| !version.starts_with("20") || version >= "2024-09-01")
-            }
+            Dialect::Azure => is_recent_azure(path_and_query),
             _ => true,
+        }
+    }
+
+    /// Whether chat completions know `max_completion_tokens`: OpenAI's own do, and Azure's from version 2024-09-01 on (its reference).
+    pub(crate) fn knows_completion_tokens(&self, path_and_query: &str) -> bool {
+        match &*self.dialect {
+            Dialect::OpenAi => self.name.as_str() == "openai",
+            Dialect::Azure => is_recent_azure(path_and_query),
+            _ => false,
         }
     }
 
@@ -209,6 +214,13 @@ impl Codec {
         };
         headers.get(header)?.to_str().ok()?.trim().parse().ok()
     }
+}
+
+/// Whether a path of Azure's asks for version 2024-09-01 of its API or a later one, or for its versionless one.
+fn is_recent_azure(path_and_query: &str) -> bool {
+    let query = path_and_query.split_once('?').map_or("", |(_, query)| query);
+    let version = query.split('&').find_map(|pair| pair.strip_prefix("api-version="));
+    version.is_none_or(|version| !version.starts_with("20") || version >= "2024-09-01")
 }
 
 // === impl Dialect ===

@@ -8,6 +8,8 @@
 //! - `Codec::abort_rule(&self) -> AbortRule` of streams, `Codec::abort_rule_of(&self, &Request) -> AbortRule`
 //! - `Codec::endpoint(&self, method: &Method, path: &str) -> Endpoint { operation_name, bears_usage, needs_json, region, .. }`
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
+//! - `Codec::named_models(&self, &Endpoint, &HeaderMap, body: &[u8], &Request) -> Vec<Named>`, for rules about models
+//! - `Codec::complete(&self, &Endpoint, path_and_query: &str, body: &[u8], &mut Request, &Defaults)`, between `read` and `upstream_body`
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`, and `error_header(&self, &ErrorBody<'_>)` where the shape has one
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
@@ -27,6 +29,7 @@ mod codec;
 mod cohere;
 mod collect;
 mod decode;
+mod defaults;
 mod elements;
 mod endpoint;
 mod error;
@@ -35,8 +38,10 @@ mod form;
 mod frames;
 mod gemini;
 mod json;
+mod members;
 mod meter;
 mod mistral;
+mod named;
 mod openai;
 mod path;
 mod peek;
@@ -47,8 +52,10 @@ mod sse;
 mod template;
 
 pub use codec::{AbortRule, Codec};
+pub use defaults::Defaults;
 pub use endpoint::Endpoint;
 pub use error::{BadRequest, ErrorBody, TemplateError};
 pub use meter::{End, Meter, Metered, Step};
+pub use named::Named;
 pub use request::Request;
 pub use template::{Fields, Location, Locator, Resource, Template};

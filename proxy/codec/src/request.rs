@@ -37,13 +37,15 @@ pub struct Request {
     first_member: Option<(usize, bool)>,
     /// What asks for usage at the end of the stream.
     usage_edits: Vec<Edit>,
+    /// What gives it that which it leaves out.
+    pub(crate) default_edits: Vec<Edit>,
 }
 
 /// A text that takes the place of a part of the body.
 #[derive(Clone, Debug)]
-struct Edit {
-    at: Range<usize>,
-    text: Cow<'static, str>,
+pub(crate) struct Edit {
+    pub(crate) at: Range<usize>,
+    pub(crate) text: Cow<'static, str>,
 }
 
 /// Top-level members of a request.
@@ -96,6 +98,7 @@ impl Request {
             models: top.models.iter().filter_map(|raw| json::span(body, raw)).collect(),
             first_member: memchr::memchr(b'{', body).map(|at| (at + 1, !top.empty)),
             usage_edits: Vec::new(),
+            default_edits: Vec::new(),
         };
         if ask_usage && stream {
             request.ask_usage(body, &top.stream_options);
@@ -156,11 +159,11 @@ impl Request {
         request
     }
 
-    /// The body to send upstream: the same bytes, unless usage must be asked for or the model has another name there.
+    /// The body to send upstream: the same bytes, unless usage must be asked for, the model has another name there, or defaults are given.
     ///
     /// `body` is the one that was read; of another body nothing is edited that does not lie within it.
     pub fn upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes {
-        let mut edits: Vec<Edit> = self.usage_edits.clone();
+        let mut edits: Vec<Edit> = self.default_edits.iter().chain(&self.usage_edits).cloned().collect();
         if let Some(model) = rename_model {
             let name = serde_json::Value::from(model).to_string();
             if let Some((at, others)) = self.first_member.filter(|_| self.models.is_empty()) {
@@ -240,7 +243,8 @@ fn is_stream(path: &str) -> bool {
 // === impl Edit ===
 
 impl Edit {
-    fn insert(at: usize, text: String) -> Self {
+    /// A text between two bytes of the body.
+    pub(crate) fn insert(at: usize, text: String) -> Self {
         Self {
             at: at..at,
             text: Cow::Owned(text),

@@ -326,6 +326,17 @@ impl Place {
         matches!(self, Self::QueryParam(_) | Self::PathParam(_))
     }
 
+    /// The top-level member of the payload that it is, if it is one.
+    pub(crate) fn member(&self) -> Option<&str> {
+        match self {
+            Self::Steps { steps, .. } => match steps.as_slice() {
+                [Step::Key(key)] => Some(key),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     pub(crate) fn is_payload(&self) -> bool {
         matches!(self, Self::Steps { .. } | Self::Path { .. })
     }

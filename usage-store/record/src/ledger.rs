@@ -47,6 +47,8 @@ pub struct Ending {
     pub finish_reason: Option<Name>,
     /// Model that answered.
     pub response_model: Option<Name>,
+    /// Host and port that were called, where they are not those that the call was admitted for.
+    pub upstream: Option<Name>,
     /// What policies did.
     pub decisions: Vec<Decision>,
     /// What was used.
@@ -135,6 +137,7 @@ impl Ending {
             error_type: None,
             finish_reason: None,
             response_model: None,
+            upstream: None,
             decisions: Vec::new(),
             usage: Usage::default(),
             duration_us: 0,

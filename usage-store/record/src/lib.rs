@@ -6,6 +6,7 @@
 //! - [`Intent`] is a call that asks to be admitted, [`Ending`] how it ended, [`Record`] the row that both become.
 //! - [`Ledger`] and [`OpenCall`] are the boundary between the request path and the store.
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
+//! - [`ModelRules`] say which models may be called.
 //! - [`column::USAGE`] declares every column of table `usage` once.
 
 mod amount;
@@ -14,6 +15,7 @@ pub mod column;
 mod id;
 mod identity;
 mod ledger;
+mod model_rules;
 mod name;
 mod outcome;
 pub mod price;
@@ -25,6 +27,7 @@ pub use charge::{Charge, Cost, CostStatus, Meter};
 pub use id::{CallId, RequestId, Seq, Timestamp};
 pub use identity::{Caller, Identity, Tags};
 pub use ledger::{BoxFuture, Ending, Intent, Ledger, OpenCall, Receipt, Unavailable};
+pub use model_rules::{ModelGlob, ModelGlobError, ModelRules};
 pub use name::{Name, NameError};
 pub use outcome::{Decision, Outcome};
 pub use price::{Price, PriceList};

@@ -85,6 +85,10 @@ pub struct Record {
 impl Record {
     /// Joins how a call began and how it ended; its sequence number is still to come.
     pub fn new(instance: Name, intent: Intent, ending: Ending, cost: Cost) -> Self {
+        let call = Call {
+            upstream: ending.upstream.or(intent.call.upstream),
+            ..intent.call
+        };
         Self {
             call_id: intent.call_id,
             request_id: intent.request_id,
@@ -98,7 +102,7 @@ impl Record {
             gateway_overhead_us: ending.gateway_overhead_us,
             identity: intent.identity,
             caller: intent.caller,
-            call: intent.call,
+            call,
             response_model: ending.response_model,
             outcome: ending.outcome,
             status_code: ending.status_code,
