@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use crate::llm_proxy::LlmProxy;
 use crate::load::{Declared, Kind, Resource};
 use crate::nearest::nearest;
 use crate::provider::{LlmProvider, overlap};
@@ -18,6 +19,7 @@ pub(crate) fn check(declared: &[Declared<'_>], complete: bool) {
     report_overlaps(declared);
     report_shared_keys(declared);
     report_default_provider_dialect(declared);
+    report_unknown_places_of_defaults(declared);
     if complete {
         report_dangling(declared);
     }
@@ -63,18 +65,34 @@ fn providers<'d>(declared: &'d [Declared<'d>]) -> impl Iterator<Item = (&'d Decl
     })
 }
 
+fn proxies<'d>(declared: &'d [Declared<'d>]) -> impl Iterator<Item = (&'d Declared<'d>, &'d LlmProxy)> {
+    declared.iter().filter_map(|this| match &this.resource {
+        Some(Resource::Proxy(proxy)) => Some((this, &**proxy)),
+        _ => None,
+    })
+}
+
+/// Every context that calls come in by, in the order of the documents.
+fn contexts<'d>(declared: &'d [Declared<'d>]) -> impl Iterator<Item = (&'d Declared<'d>, &'d str)> {
+    declared.iter().filter_map(|this| match &this.resource {
+        Some(Resource::Provider(provider)) => Some((this, provider.context.as_str())),
+        Some(Resource::Proxy(proxy)) => Some((this, proxy.context.as_str())),
+        _ => None,
+    })
+}
+
 fn report_overlaps(declared: &[Declared<'_>]) {
     // In the order of their segments a parent stands directly before what is below it, so one look back is enough:
     // what stands between two that overlap is below the first as well.
-    let mut by_context: Vec<_> = providers(declared)
+    let mut by_context: Vec<_> = contexts(declared)
         .enumerate()
-        .map(|(order, (this, provider))| (provider.context.split('/').collect::<Vec<_>>(), order, this, provider))
+        .map(|(order, (this, context))| (context.split('/').collect::<Vec<_>>(), order, this, context))
         .collect();
     by_context.sort_by(|left, right| (&left.0, left.1).cmp(&(&right.0, right.1)));
-    let mut parent: Option<(usize, &Declared<'_>, &LlmProvider)> = None;
-    for (_, order, this, provider) in &by_context {
+    let mut parent: Option<(usize, &Declared<'_>, &str)> = None;
+    for (_, order, this, context) in &by_context {
         match parent {
-            Some((first_order, first, above)) if overlap(&above.context, &provider.context) => {
+            Some((first_order, first, above)) if overlap(above, context) => {
                 let (later, earlier) = if first_order < *order {
                     (*this, first)
                 } else {
@@ -89,7 +107,7 @@ fn report_overlaps(declared: &[Declared<'_>]) {
                 );
                 later.document.wrong("spec.context", reason);
             }
-            _ => parent = Some((*order, *this, *provider)),
+            _ => parent = Some((*order, *this, *context)),
         }
     }
 }
@@ -111,16 +129,18 @@ fn report_shared_keys(declared: &[Declared<'_>]) {
     }
 }
 
+/// The codec of every template; `None` for one that describes its messages.
+fn codecs<'d>(declared: &'d [Declared<'d>]) -> HashMap<&'d str, Option<Codec>> {
+    let shipped = SHIPPED_TEMPLATES.into_iter().map(|(name, codec)| (name, Some(codec)));
+    let own = declared.iter().filter_map(|this| match &this.resource {
+        Some(Resource::Template(template)) => Some((this.name.as_str(), template.codec())),
+        _ => None,
+    });
+    shipped.chain(own).collect()
+}
+
 fn report_default_provider_dialect(declared: &[Declared<'_>]) {
-    let mut codecs: HashMap<&str, Option<Codec>> = SHIPPED_TEMPLATES
-        .into_iter()
-        .map(|(name, codec)| (name, Some(codec)))
-        .collect();
-    for this in declared {
-        if let Some(Resource::Template(template)) = &this.resource {
-            codecs.insert(this.name.as_str(), template.codec());
-        }
-    }
+    let codecs = codecs(declared);
     for this in declared {
         let Some(Resource::Gateway(gateway)) = &this.resource else {
             continue;
@@ -135,6 +155,29 @@ fn report_default_provider_dialect(declared: &[Declared<'_>]) {
         if incompatible {
             let reason = "does not speak as OpenAI does, which /v1/* needs: name another provider";
             this.document.wrong("spec.default_provider", reason);
+        }
+    }
+}
+
+/// Defaults need to know where they stand in a request, which descriptions do not tell.
+fn report_unknown_places_of_defaults(declared: &[Declared<'_>]) {
+    let codecs = codecs(declared);
+    for (this, proxy) in proxies(declared) {
+        let described = providers(declared).find(|(_, provider)| {
+            provider.name == proxy.provider && codecs.get(provider.template.as_str()).is_some_and(Option::is_none)
+        });
+        let Some((provider, _)) = described else { continue };
+        let told = [
+            ("spec.defaults.model", proxy.defaults.model.is_some()),
+            ("spec.defaults.max_tokens", proxy.defaults.max_tokens.is_some()),
+        ];
+        for (path, _) in told.into_iter().filter(|(_, is_told)| *is_told) {
+            let reason = format!(
+                "can be given to no request: template {:?} of provider {:?} describes answers, and does not tell where this stands in a request",
+                written(provider, "spec.template"),
+                written(provider, "metadata.name")
+            );
+            this.document.wrong(path, reason);
         }
     }
 }
@@ -163,6 +206,9 @@ fn report_dangling(declared: &[Declared<'_>]) {
                     provider.template.as_str(),
                     &templates,
                 );
+            }
+            Some(Resource::Proxy(proxy)) => {
+                report_missing(this, "spec.provider", "LlmProvider", proxy.provider.as_str(), &providers);
             }
             Some(Resource::PriceList(list)) => {
                 report_missing(

@@ -7,6 +7,7 @@
 //! `docs/configuration.md` is the reference of every field; a test loads its examples and holds its defaults against this code.
 //! Nothing here listens, forwards or stores: the data plane and the ledger get plain values, and the binary wires them.
 
+pub mod access;
 mod cross;
 mod field;
 pub mod gateway;
@@ -14,6 +15,7 @@ mod interpolate;
 mod key;
 pub mod ledger;
 pub mod limits;
+pub mod llm_proxy;
 mod load;
 mod nearest;
 mod price;
@@ -24,6 +26,7 @@ mod secret;
 mod source;
 pub mod table;
 pub mod template;
+pub mod upstream;
 mod value;
 mod watch;
 mod yaml;
@@ -33,6 +36,7 @@ mod tests;
 
 pub use gateway::Gateway;
 pub use key::{ApiKey, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN};
+pub use llm_proxy::LlmProxy;
 pub use load::{Resources, load, shipped_prices};
 pub use problem::{Problem, Problems};
 pub use provider::LlmProvider;

@@ -14,6 +14,7 @@ use crate::field::Document;
 use crate::gateway::Gateway;
 use crate::interpolate::Resolver;
 use crate::key::ApiKey;
+use crate::llm_proxy::LlmProxy;
 use crate::price;
 use crate::problem::{Place, Problem, Problems, Report};
 use crate::provider::LlmProvider;
@@ -33,6 +34,8 @@ pub struct Resources {
     pub templates: Vec<LlmProviderTemplate>,
     /// Upstreams, in the order of the documents.
     pub providers: Vec<LlmProvider>,
+    /// Contexts over them, in the order of the documents.
+    pub proxies: Vec<LlmProxy>,
     /// Gateway keys.
     pub keys: Vec<ApiKey>,
     /// Price lists of the operator's own.
@@ -49,14 +52,16 @@ pub(crate) enum Kind {
     Gateway,
     Template,
     Provider,
+    Proxy,
     Key,
     PriceList,
 }
 
-const KINDS: [(&str, Kind); 5] = [
+const KINDS: [(&str, Kind); 6] = [
     ("Gateway", Kind::Gateway),
     ("LlmProviderTemplate", Kind::Template),
     ("LlmProvider", Kind::Provider),
+    ("LlmProxy", Kind::Proxy),
     ("ApiKey", Kind::Key),
     ("PriceList", Kind::PriceList),
 ];
@@ -66,6 +71,7 @@ pub(crate) enum Resource {
     Gateway(Box<Gateway>),
     Template(LlmProviderTemplate),
     Provider(Box<LlmProvider>),
+    Proxy(Box<LlmProxy>),
     Key(ApiKey),
     PriceList(PriceList),
 }
@@ -181,6 +187,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
         gateway: Gateway::default(),
         templates: LlmProviderTemplate::shipped(),
         providers: Vec::new(),
+        proxies: Vec::new(),
         keys: Vec::new(),
         price_lists: Vec::new(),
         fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
@@ -191,6 +198,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
             Resource::Gateway(gateway) => resources.gateway = *gateway,
             Resource::Template(template) => resources.templates.push(template),
             Resource::Provider(provider) => resources.providers.push(*provider),
+            Resource::Proxy(proxy) => resources.proxies.push(*proxy),
             Resource::Key(key) => resources.keys.push(key),
             Resource::PriceList(list) => resources.price_lists.push(list),
         }
@@ -286,6 +294,7 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
         Kind::Gateway => Some(Resource::Gateway(Box::new(Gateway::read(known, spec)))),
         Kind::Template => LlmProviderTemplate::read(known, spec).map(Resource::Template),
         Kind::Provider => LlmProvider::read(known, spec).map(Box::new).map(Resource::Provider),
+        Kind::Proxy => LlmProxy::read(known, spec).map(Box::new).map(Resource::Proxy),
         Kind::Key => ApiKey::read(known, spec).map(Resource::Key),
         Kind::PriceList => price::read(known, spec, shipped).map(Resource::PriceList),
     };

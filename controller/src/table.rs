@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::field::Fields;
 use crate::gateway::certificates;
-use crate::provider::service_url;
 use crate::secret::{Pem, Secret};
+use crate::upstream::service_url;
 use crate::value::Value;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

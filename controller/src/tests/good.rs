@@ -5,10 +5,11 @@ use std::time::Duration;
 use tollgate_record::{Amount, Meter, Timestamp};
 
 use super::{load, prices};
+use crate::access::AccessMode;
 use crate::ledger::{Durability, Memory};
-use crate::provider::{AccessMode, Auth, DEFAULT_SIGNED_SERVICE};
 use crate::table::{Addressing, Cloud, Credentials, Store, Table};
 use crate::template::{Codec, Dialect, Location, OnClientAbort, SHIPPED_TEMPLATES};
+use crate::upstream::{Auth, DEFAULT_SIGNED_SERVICE};
 use crate::{CallersMay, Gateway, KeyHash, Resources};
 
 fn good(text: &str) -> Resources {
@@ -49,7 +50,8 @@ fn the_contracts_example_loads() {
 
     let provider = resources.default_provider().expect("openai speaks as OpenAI does");
     assert_eq!(provider.context, "/openai");
-    assert_eq!(provider.upstream.url.as_str(), "https://api.openai.com/");
+    let url = provider.upstream.urls.first().map(|weighted| weighted.url.as_str());
+    assert_eq!(url, Some("https://api.openai.com/"));
     assert_eq!(provider.access.mode, AccessMode::AllowAll);
     assert_eq!(provider.timeouts.first_byte, Duration::from_secs(600));
     let Auth::Header { name, value } = &provider.upstream.auth else {
@@ -191,7 +193,7 @@ spec: {default_provider: local}
         Some("$.usage.prompt")
     );
     let local = resources.default_provider().expect("it is named");
-    assert_eq!(local.upstream.url.path(), "/base");
+    assert_eq!(local.upstream.urls.first().map(|weighted| weighted.url.path()), Some("/base"));
     assert_eq!(local.upstream.auth, Auth::None);
     assert_eq!(local.region.as_ref().map(|region| region.as_str()), Some("eu"));
 }
@@ -442,4 +444,72 @@ fn a_table_in_an_object_store_is_reached_as_told() {
         matches!(told.credentials, Credentials::AzureClient { .. }) && told.ca.is_some(),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_proxy_takes_what_it_says_and_leaves_the_rest_to_its_provider() {
+    let resources = good(
+        r#"
+kind: LlmProxy
+metadata: {name: assistant}
+spec:
+  provider: openai
+  context: /assistant
+  models: {allow: ["gpt-5*", "org/*"], deny: ["*-preview"]}
+  accessControl: {mode: deny_all, exceptions: [{path: /v1/chat/completions, methods: [POST]}]}
+  defaults: {model: gpt-5-mini, max_tokens: 1024}
+---
+kind: LlmProxy
+metadata: {name: openai}
+spec: {provider: openai, context: /all, models: {allow: ["*"], deny: []}}
+---
+kind: LlmProvider
+metadata: {name: openai}
+spec: {template: openai, context: /openai, upstream: {url: "https://api.openai.com"}}
+"#,
+    );
+    let [assistant, all] = resources.proxies.as_slice() else {
+        panic!("two proxies are configured")
+    };
+    assert_eq!(
+        (assistant.name.as_str(), assistant.provider.as_str()),
+        ("assistant", "openai")
+    );
+    assert_eq!(assistant.context, "/assistant");
+    for (model, allowed) in [
+        ("gpt-5", true),
+        ("org/a/b", true),
+        ("gpt-4o", false),
+        ("gpt-5-Preview", false),
+    ] {
+        assert_eq!(assistant.models.allows(model), allowed, "{model}");
+    }
+    assert_eq!(assistant.access.mode, AccessMode::DenyAll);
+    assert_eq!(assistant.access.exceptions.len(), 1);
+    let model = assistant.defaults.model.as_ref().map(|model| model.as_str());
+    assert_eq!((model, assistant.defaults.max_tokens), (Some("gpt-5-mini"), Some(1024)));
+    assert!(all.models.allows_everything());
+    assert_eq!(all.access.mode, AccessMode::AllowAll);
+    assert_eq!(all.defaults, crate::llm_proxy::ProxyDefaults::default());
+}
+
+#[test]
+fn a_provider_may_have_several_urls() {
+    let resources = good(
+        r#"
+kind: LlmProvider
+metadata: {name: llama}
+spec:
+  template: vllm
+  context: /llama
+  upstream: {ca: cert.pem, urls: [{url: "https://a.example/base/", weight: 3}, {url: "http://a.example/base"}]}
+"#,
+    );
+    let urls: Vec<(&str, u32)> = resources
+        .providers
+        .iter()
+        .flat_map(|provider| &provider.upstream.urls)
+        .map(|weighted| (weighted.url.as_str(), weighted.weight))
+        .collect();
+    assert_eq!(urls, [("https://a.example/base", 3), ("http://a.example/base", 1)]);
 }

@@ -85,7 +85,7 @@ fn known_below(kind: &str, path: &str) -> Vec<String> {
 
 #[test]
 fn every_field_has_its_row() {
-    let maps: [(&str, &[&str]); 5] = [
+    let maps: [(&str, &[&str]); 6] = [
         (
             "Gateway",
             &[
@@ -114,10 +114,21 @@ fn every_field_has_its_row() {
             &[
                 "spec",
                 "spec.upstream",
+                "spec.upstream.urls[]",
                 "spec.upstream.auth",
                 "spec.accessControl",
                 "spec.accessControl.exceptions[]",
                 "spec.timeouts",
+            ],
+        ),
+        (
+            "LlmProxy",
+            &[
+                "spec",
+                "spec.models",
+                "spec.accessControl",
+                "spec.accessControl.exceptions[]",
+                "spec.defaults",
             ],
         ),
         ("ApiKey", &["spec"]),
