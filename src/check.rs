@@ -12,10 +12,11 @@ pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
     // What only the ledger can tell, such as a storage account that is named nowhere. Nothing is asked of the store.
     crate::wiring::location(&resources.gateway, Path::new("data"))?;
     println!(
-        "{} is valid: gateway {}, {} providers, {} keys, {} price lists",
+        "{} is valid: gateway {}, {} providers, {} proxies, {} keys, {} price lists",
         config.display(),
         resources.gateway.name,
         resources.providers.len(),
+        resources.proxies.len(),
         resources.keys.len(),
         resources.price_lists.len()
     );

@@ -13,6 +13,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tollgate_proxy::Watcher;
 use tollgate_query_api::Engine;
 use tollgate_usage_store::Store;
 
@@ -35,6 +36,7 @@ enum Kind {
 struct Figures {
     ledger: tollgate_usage_store::Stats,
     queries: tollgate_query_api::Stats,
+    proxy: tollgate_proxy::Stats,
     /// When they were read, and when the process started, in microseconds since 1970.
     now_us: u64,
     started_us: u64,
@@ -147,6 +149,12 @@ const METRICS: &[Metric] = metrics! {
         |f| Value::Whole(f.queries.memory_bytes);
     Gauge queries_spill_bytes "Bytes of disk that queries hold now." ""
         |f| Value::Whole(f.queries.spill_bytes);
+    Counter proxy_connect_failures "Connections to upstreams that could not be established." ""
+        |f| Value::Whole(f.proxy.connect_failures);
+    Counter proxy_failovers "Times that a call went on to another URL of its provider, because one could not be connected to." ""
+        |f| Value::Whole(f.proxy.went_on);
+    Gauge proxy_resting_urls "URLs of providers with several that rest now, because they could not be connected to." "tollgate_proxy_resting_urls > 0"
+        |f| Value::Whole(f.proxy.urls_resting);
     Gauge process_start_time_seconds "When the process started, in seconds since 1970." ""
         |f| Value::Seconds(f.started_us);
 };
@@ -155,6 +163,7 @@ const METRICS: &[Metric] = metrics! {
 pub(crate) struct Metrics {
     store: Weak<Store>,
     engine: Weak<Engine>,
+    proxy: Watcher,
     started_us: u64,
 }
 
@@ -165,10 +174,11 @@ struct Moment(Figures);
 // === impl Metrics ===
 
 impl Metrics {
-    pub(crate) fn new(store: &Arc<Store>, engine: &Arc<Engine>) -> Self {
+    pub(crate) fn new(store: &Arc<Store>, engine: &Arc<Engine>, proxy: Watcher) -> Self {
         Self {
             store: Arc::downgrade(store),
             engine: Arc::downgrade(engine),
+            proxy,
             started_us: now_us(),
         }
     }
@@ -179,6 +189,7 @@ impl Metrics {
         Some(write(Figures {
             ledger: store.stats(),
             queries: engine.stats(),
+            proxy: self.proxy.stats()?,
             now_us: now_us(),
             started_us: self.started_us,
         }))
@@ -262,6 +273,7 @@ mod tests {
                 ..tollgate_usage_store::Stats::default()
             },
             queries: tollgate_query_api::Stats::default(),
+            proxy: tollgate_proxy::Stats::default(),
             now_us: 50_250_000,
             started_us: 7_000_000,
         }
@@ -305,7 +317,7 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"));
         for metric in METRICS {
-            let units = ["bytes", "seconds", "rows", "calls", "seq", "version", "poisoned"];
+            let units = ["bytes", "seconds", "rows", "calls", "seq", "version", "poisoned", "urls"];
             let of_a_kind = metric.kind == Kind::Counter
                 || units.iter().any(|unit| metric.name.contains(unit))
                 || metric.name.starts_with("queries_");

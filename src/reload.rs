@@ -36,6 +36,7 @@ pub(crate) async fn watch(
                     replace(snapshot);
                     tracing::info!(
                         providers = resources.providers.len(),
+                        proxies = resources.proxies.len(),
                         keys = resources.keys.len(),
                         "the changed configuration was taken over"
                     );

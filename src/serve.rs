@@ -54,7 +54,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
             .with_graceful_shutdown(side_servers.clone().cancelled_owned())
             .into_future(),
     );
-    let metrics = Metrics::new(&store, &engine);
+    let metrics = Metrics::new(&store, &engine, proxy.handle().watcher());
     let health = crate::admin::router(&store, metrics, Token::new(&token));
     let admin = tokio::spawn(
         axum::serve(admin, health)

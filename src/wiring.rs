@@ -6,18 +6,19 @@ use anyhow::Context;
 use http::HeaderValue;
 use tollgate_codec as codec;
 use tollgate_controller as controller;
+use tollgate_controller::access::{AccessControl, AccessMode};
 use tollgate_controller::gateway;
 use tollgate_controller::ledger::{Durability, Memory};
-use tollgate_controller::provider::{AccessMode, Auth};
 use tollgate_controller::table::{self, Table};
 use tollgate_controller::template::{self, Dialect};
-use tollgate_controller::{ApiKey, LlmProvider, LlmProviderTemplate, Resources};
+use tollgate_controller::upstream::Auth;
+use tollgate_controller::{ApiKey, LlmProvider, LlmProviderTemplate, LlmProxy, Resources};
 use tollgate_proxy as proxy;
 use tollgate_query_api::memory_bytes;
 use tollgate_record::Name;
 use tollgate_usage_store as store;
 
-/// Providers and keys for the request path.
+/// Providers, proxies and keys for the request path.
 pub(crate) fn snapshot(resources: &Resources) -> anyhow::Result<proxy::Snapshot> {
     let providers = resources
         .providers
@@ -25,11 +26,8 @@ pub(crate) fn snapshot(resources: &Resources) -> anyhow::Result<proxy::Snapshot>
         .map(|declared| provider(declared, &resources.templates))
         .collect::<Result<Vec<_>, _>>()?;
     let keys = resources.keys.iter().map(key).collect();
-    Ok(proxy::Snapshot::new(
-        providers,
-        keys,
-        resources.gateway.default_provider.as_ref(),
-    )?)
+    let snapshot = proxy::Snapshot::new(providers, keys, resources.gateway.default_provider.as_ref())?;
+    Ok(snapshot.with_proxies(resources.proxies.iter().map(llm_proxy).collect())?)
 }
 
 /// Listeners and limits of the request path.
@@ -169,11 +167,16 @@ fn provider(declared: &LlmProvider, templates: &[LlmProviderTemplate]) -> anyhow
         codec: codec_of(template)?,
         openai_compatible: codec.is_some_and(speaks),
         context: declared.context.clone(),
-        upstream: declared.upstream.url.clone(),
+        upstreams: declared
+            .upstream
+            .urls
+            .iter()
+            .map(|weighted| (weighted.url.clone(), weighted.weight))
+            .collect(),
         region: region(declared),
         credential: credential(declared)?,
         key_in_query: codec == Some(template::Codec::Gemini),
-        access: access(declared),
+        access: access(&declared.access),
         timeouts: proxy::Timeouts {
             connect: declared.timeouts.connect,
             first_byte: declared.timeouts.first_byte,
@@ -216,14 +219,27 @@ fn region(declared: &LlmProvider) -> Option<Name> {
     }
 }
 
-fn access(declared: &LlmProvider) -> proxy::Access {
+fn llm_proxy(declared: &LlmProxy) -> proxy::LlmProxy {
+    proxy::LlmProxy {
+        name: declared.name.clone(),
+        provider: declared.provider.clone(),
+        context: declared.context.clone(),
+        models: declared.models.clone(),
+        access: access(&declared.access),
+        defaults: codec::Defaults {
+            model: declared.defaults.model.clone(),
+            max_tokens: declared.defaults.max_tokens,
+        },
+    }
+}
+
+fn access(declared: &AccessControl) -> proxy::Access {
     proxy::Access {
-        mode: match declared.access.mode {
+        mode: match declared.mode {
             AccessMode::AllowAll => proxy::AccessMode::AllowAll,
             AccessMode::DenyAll => proxy::AccessMode::DenyAll,
         },
         exceptions: declared
-            .access
             .exceptions
             .iter()
             .map(|exception| proxy::Exception {

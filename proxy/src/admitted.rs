@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use http::{Response, header};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
+use hyper_util::client::legacy::Error as ClientError;
 use tokio::time::{Instant, Sleep};
 use tollgate_codec::{Codec, End, Meter};
 use tollgate_record::{BoxFuture, OpenCall};
@@ -20,6 +20,7 @@ use crate::forwarded::Forwarded;
 use crate::identified::Asked;
 use crate::live::{Framing, Upstream as LiveUpstream};
 use crate::received::Context;
+use crate::sending::Sending;
 use crate::transport;
 
 /// A call that the ledger has opened.
@@ -72,7 +73,7 @@ impl Admitted {
             request,
             complete,
         } = *asked;
-        let book = Book {
+        let mut book = Book {
             gateway: Arc::clone(&context.gateway),
             call_id: context.call_id,
             started: context.started,
@@ -81,6 +82,8 @@ impl Admitted {
             first_us: None,
             response_bytes: 0,
             status: None,
+            upstream: None,
+            decisions: Vec::new(),
             provider,
         };
         let unasked = |open, book, fault| Failed {
@@ -94,7 +97,7 @@ impl Admitted {
 
         let provider = Arc::clone(&book.provider);
         let mut timer = Box::pin(tokio::time::sleep(provider.timeouts.first_byte));
-        let mut sending = provider.transport.send(request);
+        let mut sending = Sending::new(Arc::clone(&context.gateway), Arc::clone(&provider), request);
         let mut waited = wait(&mut sending, timer.as_mut(), || context.presence.left()).await;
         if matches!(waited, Waited::Left) && book.reads_on {
             let limit = timer.deadline().min(Instant::now() + context.gateway.limits.abandoned_read);
@@ -105,6 +108,7 @@ impl Admitted {
             };
         }
 
+        sending.note(&mut book);
         let fault = match waited {
             Waited::Answered(Ok(answer)) => {
                 let (head, upstream) = answer.into_parts();
@@ -124,7 +128,7 @@ impl Admitted {
             Waited::Answered(Err(error)) => {
                 let (fault, detail) = (transport::fault_of(&error), transport::chain(&error));
                 tracing::warn!(
-                    call_id = %context.call_id, provider = %provider.name, upstream = %provider.address,
+                    call_id = %context.call_id, provider = %provider.name, upstream = sending.address(),
                     code = fault.code().as_str(), %detail, "failed to call an upstream"
                 );
                 return Err(unasked(open, book, fault));
@@ -173,7 +177,7 @@ impl Failed {
             };
             let end = if book.status.is_none() { End::Aborted } else { End::Cut };
             let settled = match work {
-                Work::None(open, book) => book::settle_unmetered(open, &book, code).await.map(|_receipt| ()),
+                Work::None(open, mut book) => book::settle_unmetered(open, &mut book, code).await.map(|_receipt| ()),
                 Work::Possible(metering) => book::settle(metering, end, Some(code)).await.map(|_settled| ()),
             };
             match settled {
@@ -185,7 +189,7 @@ impl Failed {
 }
 
 /// Waits for the answer, the time limit, or the client's leave; the latter is looked at in every poll (`presence.rs`).
-async fn wait(sending: &mut ResponseFuture, mut timer: Pin<&mut Sleep>, left: impl Fn() -> bool) -> Waited {
+async fn wait(sending: &mut Sending, mut timer: Pin<&mut Sleep>, left: impl Fn() -> bool) -> Waited {
     std::future::poll_fn(|cx| {
         if let Poll::Ready(answered) = Pin::new(&mut *sending).poll(cx) {
             return Poll::Ready(Waited::Answered(answered));

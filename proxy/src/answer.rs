@@ -44,6 +44,7 @@ pub(crate) const fn status(code: Code) -> Option<StatusCode> {
         Code::MissingKey | Code::UnknownKey | Code::DisabledKey | Code::ExpiredKey => StatusCode::UNAUTHORIZED,
         Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::UnknownPath | Code::PathNotAllowed | Code::NoDefaultProvider => StatusCode::NOT_FOUND,
+        Code::ModelNotAllowed | Code::ModelNotNamed => StatusCode::FORBIDDEN,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::BadPath | Code::BadHeader | Code::BadJson | Code::BrokenBody | Code::ProviderNotCompatible => StatusCode::BAD_REQUEST,
         Code::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,

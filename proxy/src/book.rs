@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use http::StatusCode;
 use tollgate_codec::{End, Meter, Metered};
-use tollgate_record::{CallId, Ending, OpenCall, Outcome, Receipt, Unavailable};
+use tollgate_record::{CallId, Decision, Ending, Name, OpenCall, Outcome, Receipt, Unavailable};
 
 use crate::fault::Code;
 use crate::gateway::Shared;
-use crate::snapshot::Upstream;
+use crate::upstream::Upstream;
 
 /// Notes on one forwarded call.
 #[derive(Debug)]
@@ -28,6 +28,10 @@ pub(crate) struct Book {
     pub(crate) response_bytes: u64,
     /// Status that the client was sent.
     pub(crate) status: Option<StatusCode>,
+    /// Host that was called, where it is not the one that the call was admitted for.
+    pub(crate) upstream: Option<Name>,
+    /// What was decided on the way.
+    pub(crate) decisions: Vec<Decision>,
 }
 
 impl Book {
@@ -46,7 +50,7 @@ impl Book {
         self.first_us = None;
     }
 
-    fn ending(&self, metered: Metered, fault: Option<Code>) -> Ending {
+    fn ending(&mut self, metered: Metered, fault: Option<Code>) -> Ending {
         let (outcome, code) = match fault {
             Some(code) => (outcome_of(code), Some(code)),
             None if metered.error_type.is_some() || self.status.is_some_and(is_error) => (Outcome::UpstreamError, None),
@@ -69,7 +73,8 @@ impl Book {
             error_type: code.map(Code::name).or(metered.error_type),
             finish_reason: metered.finish_reason,
             response_model: metered.response_model,
-            decisions: Vec::new(),
+            upstream: self.upstream.take(),
+            decisions: std::mem::take(&mut self.decisions),
             usage: metered.usage,
             duration_us,
             time_to_first_token_us: self.first_us,
@@ -113,7 +118,11 @@ pub(crate) async fn settle(mut metering: Box<Metering>, end: End, fault: Option<
 }
 
 async fn settle_estimated(metering: Box<Metering>, end: End, fault: Option<Code>) -> Result<Settled, Unavailable> {
-    let Metering { open, mut meter, book } = *metering;
+    let Metering {
+        open,
+        mut meter,
+        mut book,
+    } = *metering;
     let counting = book.gateway.runtime.spawn_blocking(move || meter.metered(end));
     let metered = counting.await.unwrap_or_else(|error| {
         tracing::error!(call_id = %book.call_id, %error, "failed to estimate the usage of a call");
@@ -128,7 +137,7 @@ async fn settle_estimated(metering: Box<Metering>, end: End, fault: Option<Code>
 ///
 /// # Errors
 /// [`Unavailable`] if the row cannot be written.
-pub(crate) async fn settle_unmetered(open: Box<dyn OpenCall>, book: &Book, fault: Code) -> Result<Receipt, Unavailable> {
+pub(crate) async fn settle_unmetered(open: Box<dyn OpenCall>, book: &mut Book, fault: Code) -> Result<Receipt, Unavailable> {
     write(open, book.call_id, book.ending(Metered::default(), Some(fault))).await
 }
 

@@ -42,21 +42,21 @@ pub enum Error {
         /// The name.
         name: Name,
     },
-    /// Two providers have one context.
-    #[error("providers {first} and {second} both have context {context:?}")]
+    /// Two providers or proxies have one context.
+    #[error("{first} and {second} both have context {context:?}")]
     DuplicateContext {
         /// The context.
         context: String,
-        /// The provider that stands first.
+        /// The one that stands first.
         first: Name,
         /// The other.
         second: Name,
     },
     /// A context is no path prefix, or is reserved.
-    #[error("provider {provider}: context {context:?} {reason}")]
+    #[error("{name}: context {context:?} {reason}")]
     Context {
-        /// The provider.
-        provider: Name,
+        /// The provider or proxy.
+        name: Name,
         /// The context.
         context: String,
         /// What is wrong with it.
@@ -72,11 +72,29 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A path rule of access control is none.
-    #[error("provider {provider}: path {path:?} must start with / and may have one *, at its end")]
-    AccessPath {
+    /// A provider has no upstream, or too many.
+    #[error("provider {provider} has {count} upstreams, not 1 to {max}")]
+    UpstreamCount {
         /// The provider.
         provider: Name,
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        max: usize,
+    },
+    /// A proxy's provider does not exist.
+    #[error("proxy {proxy}: there is no provider {provider}")]
+    UnknownProvider {
+        /// The proxy.
+        proxy: Name,
+        /// The provider.
+        provider: Name,
+    },
+    /// A path rule of access control is none.
+    #[error("{name}: path {path:?} must start with / and may have one *, at its end")]
+    AccessPath {
+        /// The provider or proxy.
+        name: Name,
         /// The path.
         path: String,
     },

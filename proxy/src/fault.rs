@@ -24,12 +24,19 @@ pub(crate) enum Fault {
     UnknownPath { path: Box<str>, contexts: Box<str> },
     #[error("the path has a dot segment; send the path without . and .. segments")]
     BadPath,
-    #[error("access control of provider {provider} does not allow {method} {path}")]
+    #[error("access control of {kind} {name} does not allow {method} {path}")]
     PathNotAllowed {
-        provider: Name,
+        kind: &'static str,
+        name: Name,
         method: Box<str>,
         path: Box<str>,
     },
+    #[error("proxy {proxy} does not allow model {model}; it allows {allowed}")]
+    ModelNotAllowed { proxy: Name, model: Name, allowed: Box<str> },
+    #[error(
+        "proxy {proxy} cannot tell which model the request is for, so it may not pass; name one in the usual place; it allows {allowed}"
+    )]
+    ModelNotNamed { proxy: Name, allowed: Box<str> },
     #[error("method {method} is not forwarded")]
     MethodNotAllowed { method: Box<str> },
     #[error("WebSocket upgrades are not supported; use plain HTTP requests and server-sent events")]
@@ -85,6 +92,8 @@ pub enum Code {
     UnknownPath,
     BadPath,
     PathNotAllowed,
+    ModelNotAllowed,
+    ModelNotNamed,
     MethodNotAllowed,
     UpgradeUnsupported,
     BadHeader,
@@ -119,6 +128,8 @@ impl Fault {
             Self::UnknownPath { .. } => Code::UnknownPath,
             Self::BadPath => Code::BadPath,
             Self::PathNotAllowed { .. } => Code::PathNotAllowed,
+            Self::ModelNotAllowed { .. } => Code::ModelNotAllowed,
+            Self::ModelNotNamed { .. } => Code::ModelNotNamed,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::UpgradeUnsupported => Code::UpgradeUnsupported,
             Self::BadHeader { .. } => Code::BadHeader,
@@ -145,7 +156,7 @@ impl Fault {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::MissingKey,
         Self::UnknownKey,
         Self::DisabledKey,
@@ -154,6 +165,8 @@ impl Code {
         Self::UnknownPath,
         Self::BadPath,
         Self::PathNotAllowed,
+        Self::ModelNotAllowed,
+        Self::ModelNotNamed,
         Self::MethodNotAllowed,
         Self::UpgradeUnsupported,
         Self::BadHeader,
@@ -188,6 +201,8 @@ impl Code {
             Self::UnknownPath => "unknown_path",
             Self::BadPath => "bad_path",
             Self::PathNotAllowed => "path_not_allowed",
+            Self::ModelNotAllowed => "model_not_allowed",
+            Self::ModelNotNamed => "model_not_named",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeUnsupported => "upgrade_unsupported",
             Self::BadHeader => "bad_header",

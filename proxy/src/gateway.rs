@@ -19,6 +19,7 @@ use crate::config::{Config, Limits};
 use crate::connection::Connections;
 use crate::listener::{self, Listener};
 use crate::snapshot::Snapshot;
+use crate::stats::{Counters, Watcher};
 use crate::{Error, tls};
 
 /// What all connections and calls share.
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     /// The deadline has passed.
     pub(crate) cut: CancellationToken,
     pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) counters: Counters,
 }
 
 /// A gateway that listens and does not serve yet.
@@ -90,6 +92,7 @@ pub async fn bind(config: Config, snapshot: Snapshot, ledger: Arc<dyn Ledger>) -
         stop: CancellationToken::new(),
         cut: CancellationToken::new(),
         runtime: tokio::runtime::Handle::current(),
+        counters: Counters::default(),
         limits,
     };
     Ok(Gateway {
@@ -172,6 +175,11 @@ impl Handle {
         snapshot.adopt_connections(&self.shared.snapshot.load());
         self.shared.snapshot.store(Arc::new(snapshot));
         tracing::info!("replaced providers and keys");
+    }
+
+    /// What can be asked for figures without holding the gateway back from ending.
+    pub fn watcher(&self) -> Watcher {
+        Watcher(Arc::downgrade(&self.shared))
     }
 
     /// Calls in flight whose client is there.

@@ -1,15 +1,13 @@
 //! Second phase: a call of a known key. Finds out what it asks of whom, and refuses what may not be asked; each refusal leaves a row.
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use hyper::body::Incoming;
-use tollgate_codec::{Codec, Endpoint};
+use tollgate_codec::{Codec, Endpoint, Named};
 use tollgate_record::{Decision, Ending, Intent, Name};
 
 use crate::admitted::Admitted;
@@ -17,12 +15,12 @@ use crate::body::AnswerBody;
 use crate::book::{self, micros_since};
 use crate::fault::Fault;
 use crate::key::Key;
-use crate::provider::Credential;
 use crate::read_body;
 use crate::received::{self, Context};
 use crate::route::{self, Route};
-use crate::snapshot::Upstream;
-use crate::{abandon, answer, caller, headers, identity};
+use crate::sending::{Draft, Outgoing};
+use crate::upstream::Upstream;
+use crate::{abandon, answer, caller, headers};
 
 /// A call of a known key. Boxed wherever it goes: it is large, and moves often. Not `Debug`: the head holds the gateway key.
 pub(crate) struct Identified {
@@ -46,7 +44,7 @@ pub(crate) struct Asked {
     /// The client's body, for the meter.
     pub(crate) body: Bytes,
     /// What the upstream is sent.
-    pub(crate) request: Request<Full<Bytes>>,
+    pub(crate) request: Outgoing,
     /// When the request had arrived whole.
     pub(crate) complete: Instant,
 }
@@ -70,7 +68,7 @@ impl Identified {
         let path = self.head.uri.path().get(start..).unwrap_or_default();
         let plain = route::normalize(path)?.into_owned();
         let mut endpoint = self.endpoint(&provider, &plain);
-        if matches!(self.route, Route::Provider(..)) {
+        if !matches!(self.route, Route::Default) {
             self.allow(&provider, &plain)?;
         }
 
@@ -90,11 +88,14 @@ impl Identified {
             }
             self.allow(&provider, &plain)?;
         }
+        self.complete(&provider, &endpoint, start, &body, &mut asks);
         self.intent.call.request_model.clone_from(&asks.model);
         self.intent.call.stream = asks.stream;
+        self.allow_models(&endpoint, &body, &asks)?;
 
         let sent = asks.upstream_body(&body, renamed.as_ref().map(Name::as_str));
         let request = self.request(&provider, start, sent, asks.edits_stream())?;
+        self.intent.call.upstream = request.address(&provider);
         Ok(Box::new(Asked {
             provider,
             endpoint,
@@ -180,6 +181,7 @@ impl Identified {
         };
         match &self.route {
             Route::Provider(provider, start) => Ok((Arc::clone(provider), *start)),
+            Route::Proxy(proxy, start) => Ok((Arc::clone(&proxy.provider), *start)),
             Route::Default => match snapshot.default_provider() {
                 Some(provider) => Ok((Arc::clone(provider), 0)),
                 None => Err(Fault::NoDefaultProvider { contexts: contexts() }),
@@ -215,21 +217,51 @@ impl Identified {
         call.operation_name.clone_from(&endpoint.operation_name);
         call.provider_name = Some(provider.name.clone());
         call.template = Some(provider.template.clone());
-        call.upstream = Some(provider.address.clone());
+        // Of several, one is chosen when the request is to be sent.
+        call.upstream = provider.hosts.only().map(|host| host.address.clone());
         call.region = provider.region.clone().or_else(|| endpoint.region.clone());
         self.intent.bears_usage = endpoint.bears_usage;
         endpoint
     }
 
+    /// Holds a path against the access control of the provider and of the proxy: both must allow it.
     fn allow(&self, provider: &Upstream, path: &str) -> Result<(), Fault> {
-        if provider.access.allows(&self.head.method, path) {
-            return Ok(());
+        let proxy = self.route.proxy().map(|proxy| ("proxy", &proxy.name, &proxy.access));
+        let rules = std::iter::once(("provider", &provider.name, &provider.access)).chain(proxy);
+        let mut refusing = rules.filter(|(.., access)| !access.allows(&self.head.method, path));
+        match refusing.next() {
+            None => Ok(()),
+            Some((kind, name, _)) => Err(Fault::PathNotAllowed {
+                kind,
+                name: name.clone(),
+                method: self.head.method.as_str().into(),
+                path: path.chars().take(Name::MAX_BYTES).collect::<String>().into(),
+            }),
         }
-        Err(Fault::PathNotAllowed {
-            provider: provider.name.clone(),
-            method: self.head.method.as_str().into(),
-            path: path.chars().take(Name::MAX_BYTES).collect::<String>().into(),
-        })
+    }
+
+    /// Gives the request what a proxy gives to those that say nothing themselves.
+    fn complete(&self, provider: &Upstream, endpoint: &Endpoint, start: usize, body: &Bytes, asks: &mut tollgate_codec::Request) {
+        if let Some(defaults) = self.route.proxy().and_then(|proxy| proxy.defaults.as_ref()) {
+            provider.codec.complete(endpoint, self.target(start), body, asks, defaults);
+        }
+    }
+
+    /// Holds every model that the request names against those of the proxy.
+    fn allow_models(&self, endpoint: &Endpoint, body: &Bytes, asks: &tollgate_codec::Request) -> Result<(), Fault> {
+        let Some(proxy) = self.route.proxy() else { return Ok(()) };
+        let mut named = proxy.provider.codec.named_models(endpoint, &self.head.headers, body, asks);
+        if named.is_empty() {
+            // The proxy's default stands in no body that the client sent.
+            named.extend(asks.model.clone().map(Named::Name));
+        }
+        proxy.check_models(&named, endpoint.may_run_a_model())
+    }
+
+    /// Path and query behind the context.
+    fn target(&self, start: usize) -> &str {
+        let target = self.head.uri.path_and_query().map_or("", |target| target.as_str());
+        target.get(start..).unwrap_or_default()
     }
 
     async fn read_body(&mut self) -> Result<Bytes, Fault> {
@@ -252,29 +284,14 @@ impl Identified {
     }
 
     fn read(&self, provider: &Upstream, endpoint: &Endpoint, start: usize, body: &Bytes) -> Result<tollgate_codec::Request, Fault> {
-        let target = self.head.uri.path_and_query().map_or("", |target| target.as_str());
-        let target = target.get(start..).unwrap_or_default();
         provider
             .codec
-            .read(endpoint, target, &self.head.headers, body)
+            .read(endpoint, self.target(start), &self.head.headers, body)
             .map_err(Fault::BadBody)
     }
 
     /// The request for the upstream; takes the headers.
-    fn request(
-        &mut self,
-        provider: &Upstream,
-        start: usize,
-        body: Bytes,
-        edits_stream: bool,
-    ) -> Result<Request<Full<Bytes>>, Fault> {
-        let path = self.head.uri.path().get(start..).unwrap_or_default();
-        let path = if path.is_empty() { "/" } else { path };
-        let mut query = self.head.uri.query().map(Cow::Borrowed);
-        if provider.key_in_query {
-            query = self.head.uri.query().and_then(identity::without_key);
-        }
-        let uri = provider.uri(path, query.as_deref()).map_err(|_| Fault::BadPath)?;
+    fn request(&mut self, provider: &Upstream, start: usize, body: Bytes, edits_stream: bool) -> Result<Outgoing, Fault> {
         let mut sent: HeaderMap = std::mem::take(&mut self.head.headers);
         headers::towards_upstream(&mut sent, provider.credential.as_ref());
         if edits_stream {
@@ -283,28 +300,26 @@ impl Identified {
         } else if self.intent.bears_usage {
             headers::accept_readable(&mut sent);
         }
-        if let Some(Credential::Signature(signer)) = &provider.credential {
-            let signed = signer.sign(&self.head.method, &uri, &mut sent, &body, SystemTime::now());
-            signed.map_err(|_cannot| Fault::BadHeader {
-                header: "x-amz-*",
-                reason: "it cannot be signed: it must be printable ASCII".into(),
-            })?;
-        }
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = self.head.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = sent;
-        Ok(request)
+        let draft = Draft {
+            method: self.head.method.clone(),
+            target: self.head.uri.clone(),
+            start,
+            headers: sent,
+            body,
+        };
+        Outgoing::new(provider, draft, Instant::now())
     }
 }
 
 fn decisions(fault: &Fault) -> Vec<Decision> {
-    match fault {
-        Fault::PathNotAllowed { .. } => vec![Decision {
-            policy: "access_control".into(),
-            action: "refused".into(),
-            detail: Some(fault.to_string().into()),
-        }],
-        _ => Vec::new(),
-    }
+    let policy = match fault {
+        Fault::PathNotAllowed { .. } => "access_control",
+        Fault::ModelNotAllowed { .. } | Fault::ModelNotNamed { .. } => "models",
+        _ => return Vec::new(),
+    };
+    vec![Decision {
+        policy: policy.into(),
+        action: "refused".into(),
+        detail: Some(fault.to_string().into()),
+    }]
 }

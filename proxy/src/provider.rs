@@ -23,8 +23,8 @@ pub struct Provider {
     pub openai_compatible: bool,
     /// Path prefix by which it is reached, such as `/openai`.
     pub context: String,
-    /// `http` or `https` URL that the rest of the path is appended to.
-    pub upstream: Url,
+    /// `http` or `https` URLs that the rest of the path is appended to, with their shares of the calls: 1 to 16.
+    pub upstreams: Vec<(Url, u32)>,
     /// Region of the upstream, where it is known.
     pub region: Option<Name>,
     /// Credential that replaces the gateway key; none for upstreams that ask for none.

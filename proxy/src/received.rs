@@ -73,15 +73,13 @@ impl Received {
             body,
         } = self;
         let route = route::find(&context.snapshot, head.uri.path());
-        let codec = match (&route, context.snapshot.default_provider()) {
-            (Route::Provider(provider, _), _) => provider.codec.clone(),
-            (Route::Default, Some(provider)) => provider.codec.clone(),
-            (Route::Default, None) | (Route::Unknown, _) => Codec::openai(),
+        let provider = match &route {
+            Route::Default => context.snapshot.default_provider(),
+            named => named.provider(),
         };
-        let query = match &route {
-            Route::Provider(provider, _) if provider.key_in_query => head.uri.query(),
-            _ => None,
-        };
+        let codec = provider.map_or_else(Codec::openai, |provider| provider.codec.clone());
+        let query = route.provider().filter(|provider| provider.key_in_query);
+        let query = query.and_then(|_| head.uri.query());
         let key = match Self::known(&context, &head, query, start_time) {
             Ok(key) => key,
             Err(fault) => {
@@ -97,7 +95,7 @@ impl Received {
             start_time,
             identity: Arc::clone(&key.identity),
             caller: caller::unnamed(&key),
-            call: unanswered(head.uri.path()),
+            call: unanswered(head.uri.path(), route.proxy().map(|proxy| proxy.name.clone())),
             request_bytes: 0,
             bears_usage: false,
         };
@@ -144,7 +142,7 @@ pub(crate) fn linger(gateway: &Shared, head: &Parts, body: Incoming) {
 }
 
 /// What a row says of a call before a provider is found: the start of its path stands for what was asked.
-fn unanswered(path: &str) -> Call {
+fn unanswered(path: &str, proxy: Option<Name>) -> Call {
     let mut end = path.len().min(Name::MAX_BYTES);
     while !path.is_char_boundary(end) {
         end -= 1;
@@ -152,7 +150,7 @@ fn unanswered(path: &str) -> Call {
     let operation_name = path.get(..end).and_then(|path| Name::new(path).ok());
     Call {
         operation_name: operation_name.unwrap_or_else(|| Name::new("/").expect("a slash is a name")),
-        proxy: None,
+        proxy,
         provider_name: None,
         template: None,
         upstream: None,

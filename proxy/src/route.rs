@@ -1,10 +1,12 @@
-//! Finds the provider of a path, and reads paths the way rules must see them.
+//! Finds the provider or proxy of a path, and reads paths the way rules must see them.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::fault::Fault;
-use crate::snapshot::{Snapshot, Upstream};
+use crate::llm_proxy::Proxied;
+use crate::snapshot::{Served, Snapshot};
+use crate::upstream::Upstream;
 
 /// The OpenAI-compatible default route.
 pub(crate) const DEFAULT_ROUTE: &str = "/v1";
@@ -14,10 +16,38 @@ pub(crate) const DEFAULT_ROUTE: &str = "/v1";
 pub(crate) enum Route {
     /// Below the context of a provider; the rest starts after so many bytes.
     Provider(Arc<Upstream>, usize),
+    /// Likewise below the context of a proxy.
+    Proxy(Arc<Proxied>, usize),
     /// Below the default route: the model decides.
     Default,
     /// Nowhere.
     Unknown,
+}
+
+impl Route {
+    fn to(served: &Served, start: usize) -> Self {
+        match served {
+            Served::Provider(provider) => Self::Provider(Arc::clone(provider), start),
+            Served::Proxy(proxy) => Self::Proxy(Arc::clone(proxy), start),
+        }
+    }
+
+    /// The provider, where the path names it.
+    pub(crate) fn provider(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Self::Provider(provider, _) => Some(provider),
+            Self::Proxy(proxy, _) => Some(&proxy.provider),
+            Self::Default | Self::Unknown => None,
+        }
+    }
+
+    /// The proxy, if it is one.
+    pub(crate) fn proxy(&self) -> Option<&Arc<Proxied>> {
+        match self {
+            Self::Proxy(proxy, _) => Some(proxy),
+            _ => None,
+        }
+    }
 }
 
 /// The longest context that the path begins with, on the boundary of a segment.
@@ -25,17 +55,17 @@ pub(crate) fn find(snapshot: &Snapshot, path: &str) -> Route {
     // No prefix longer than the longest context is looked at, so a path of a thousand segments costs no more than another.
     let mut end = path.len().min(snapshot.context_bytes_max().saturating_add(1));
     if end == path.len()
-        && let Some(provider) = snapshot.by_context(path)
+        && let Some(served) = snapshot.by_context(path)
     {
-        return Route::Provider(Arc::clone(provider), end);
+        return Route::to(served, end);
     }
     while let Some(slash) = path
         .as_bytes()
         .get(..end)
         .and_then(|head| head.iter().rposition(|byte| *byte == b'/'))
     {
-        if let Some(provider) = path.get(..slash).and_then(|context| snapshot.by_context(context)) {
-            return Route::Provider(Arc::clone(provider), slash);
+        if let Some(served) = path.get(..slash).and_then(|context| snapshot.by_context(context)) {
+            return Route::to(served, slash);
         }
         end = slash;
     }
@@ -116,6 +146,7 @@ mod tests {
         let snapshot = Snapshot::new(providers, vec![], None).unwrap();
         match find(&snapshot, path) {
             Route::Provider(provider, start) => format!("{} {}", provider.name, path.get(start..).unwrap()),
+            Route::Proxy(proxy, start) => format!("{} of {} {}", proxy.name, proxy.provider.name, path.get(start..).unwrap()),
             Route::Default => "default".to_owned(),
             Route::Unknown => "unknown".to_owned(),
         }

@@ -1,56 +1,40 @@
-//! Providers and keys: all that can be reloaded. Built whole by a checked constructor, and swapped whole.
+//! Providers, proxies and keys: all that can be reloaded. Built whole by a checked constructor, and swapped whole.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::header;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderName, Uri};
-use tollgate_codec::Codec;
 use tollgate_record::Name;
-use url::Url;
 
 use crate::Error;
-use crate::access::Access;
-use crate::headers;
 use crate::key::{Key, Keys};
-use crate::provider::{Credential, Provider, Timeouts};
+use crate::llm_proxy::{LlmProxy, Proxied};
+use crate::provider::Provider;
 use crate::route::DEFAULT_ROUTE;
 use crate::transport::{self, Transport, TransportKey};
+use crate::upstream::Upstream;
 
 /// Providers, keys and the default route, checked and ready to serve.
 #[derive(Debug)]
 pub struct Snapshot {
     /// In the order they were given.
     providers: Vec<Arc<Upstream>>,
-    by_context: HashMap<Box<str>, Arc<Upstream>>,
+    /// In the order they were given.
+    proxies: Vec<Arc<Proxied>>,
+    by_context: HashMap<Box<str>, Served>,
     by_name: HashMap<Name, Arc<Upstream>>,
     context_bytes_max: usize,
     default_provider: Option<Arc<Upstream>>,
     keys: Keys,
 }
 
-/// A provider, checked, with everything prepared that calls need of it.
+/// What a context leads to.
 #[derive(Clone, Debug)]
-pub(crate) struct Upstream {
-    pub(crate) name: Name,
-    pub(crate) codec: Codec,
-    /// Name of the codec's template.
-    pub(crate) template: Name,
-    pub(crate) openai_compatible: bool,
-    pub(crate) context: Box<str>,
-    pub(crate) region: Option<Name>,
-    /// Host and port, as they stand in rows.
-    pub(crate) address: Name,
-    pub(crate) credential: Option<Credential>,
-    pub(crate) key_in_query: bool,
-    pub(crate) access: Access,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) transport: Transport,
-    scheme: Scheme,
-    authority: Authority,
-    /// Path of the upstream's URL, without a slash at its end.
-    base_path: Box<str>,
+pub(crate) enum Served {
+    /// A provider.
+    Provider(Arc<Upstream>),
+    /// A proxy over one.
+    Proxy(Arc<Proxied>),
 }
 
 // === impl Snapshot ===
@@ -67,6 +51,7 @@ impl Snapshot {
         let mut transports: Vec<Transport> = Vec::new();
         let mut snapshot = Self {
             providers: Vec::with_capacity(providers.len()),
+            proxies: Vec::new(),
             by_context: HashMap::with_capacity(providers.len()),
             by_name: HashMap::with_capacity(providers.len()),
             context_bytes_max: 0,
@@ -90,20 +75,45 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    fn add(&mut self, upstream: Upstream) -> Result<(), Error> {
-        let upstream = Arc::new(upstream);
-        if let Some(first) = self.by_context.insert(upstream.context.clone(), Arc::clone(&upstream)) {
+    /// Adds contexts over the providers.
+    ///
+    /// # Errors
+    /// [`Error`] naming the proxy that is wrong.
+    pub fn with_proxies(mut self, proxies: Vec<LlmProxy>) -> Result<Self, Error> {
+        for proxy in proxies {
+            let Some(provider) = self.by_name.get(&proxy.provider) else {
+                return Err(Error::UnknownProvider {
+                    proxy: proxy.name,
+                    provider: proxy.provider,
+                });
+            };
+            let proxy = Arc::new(Proxied::new(proxy, Arc::clone(provider))?);
+            self.serve(&proxy.context, Served::Proxy(Arc::clone(&proxy)))?;
+            self.proxies.push(proxy);
+        }
+        Ok(self)
+    }
+
+    fn serve(&mut self, context: &str, served: Served) -> Result<(), Error> {
+        let second = served.name().clone();
+        if let Some(first) = self.by_context.insert(context.into(), served) {
             return Err(Error::DuplicateContext {
-                context: upstream.context.to_string(),
-                first: first.name.clone(),
-                second: upstream.name.clone(),
+                context: context.to_owned(),
+                first: first.name().clone(),
+                second,
             });
         }
+        self.context_bytes_max = self.context_bytes_max.max(context.len());
+        Ok(())
+    }
+
+    fn add(&mut self, upstream: Upstream) -> Result<(), Error> {
+        let upstream = Arc::new(upstream);
+        self.serve(&upstream.context, Served::Provider(Arc::clone(&upstream)))?;
         if self.by_name.insert(upstream.name.clone(), Arc::clone(&upstream)).is_some() {
             let name = upstream.name.clone();
             return Err(Error::DuplicateProvider { name });
         }
-        self.context_bytes_max = self.context_bytes_max.max(upstream.context.len());
         self.providers.push(upstream);
         Ok(())
     }
@@ -125,6 +135,9 @@ impl Snapshot {
             .iter()
             .map(|provider| {
                 let same = |other: &&Arc<Upstream>| other.transport.key() == provider.transport.key();
+                if let Some(before) = former.by_name.get(&provider.name) {
+                    provider.hosts.adopt(&before.hosts);
+                }
                 match former.providers.iter().find(same) {
                     None => Arc::clone(provider),
                     Some(other) => Arc::new(Upstream {
@@ -135,19 +148,28 @@ impl Snapshot {
             })
             .collect();
         for provider in &replaced {
-            self.by_context.insert(provider.context.clone(), Arc::clone(provider));
+            let served = Served::Provider(Arc::clone(provider));
+            self.by_context.insert(provider.context.clone(), served);
             self.by_name.insert(provider.name.clone(), Arc::clone(provider));
         }
         let default = self.default_provider.take();
         self.default_provider = default.and_then(|provider| self.by_name.get(&provider.name).cloned());
         self.providers = replaced;
+        for proxy in &mut self.proxies {
+            let Some(provider) = self.by_name.get(&proxy.provider.name) else {
+                continue;
+            };
+            *proxy = Arc::new(proxy.over(Arc::clone(provider)));
+            self.by_context
+                .insert(proxy.context.clone(), Served::Proxy(Arc::clone(proxy)));
+        }
     }
 
     pub(crate) const fn keys(&self) -> &Keys {
         &self.keys
     }
 
-    pub(crate) fn by_context(&self, context: &str) -> Option<&Arc<Upstream>> {
+    pub(crate) fn by_context(&self, context: &str) -> Option<&Served> {
         self.by_context.get(context)
     }
 
@@ -169,138 +191,46 @@ impl Snapshot {
         default
             .into_iter()
             .chain(self.providers.iter().map(|provider| &*provider.context))
+            .chain(self.proxies.iter().map(|proxy| &*proxy.context))
+    }
+
+    /// How many URLs of providers rest.
+    pub(crate) fn urls_resting(&self, now: Instant) -> usize {
+        self.providers.iter().map(|provider| provider.hosts.resting(now)).sum()
     }
 }
 
-// === impl Upstream ===
+// === impl Served ===
 
-impl Upstream {
-    fn new(provider: Provider, transport: Transport) -> Result<Self, Error> {
-        check_context(&provider)?;
-        let (scheme, authority, address) = split_url(&provider)?;
-        if let Some(exception) = provider
-            .access
-            .exceptions
-            .iter()
-            .find(|exception| !exception.is_well_formed())
-        {
-            return Err(Error::AccessPath {
-                provider: provider.name,
-                path: exception.path.clone(),
-            });
+impl Served {
+    /// The provider in the end.
+    pub(crate) fn provider(&self) -> &Arc<Upstream> {
+        match self {
+            Self::Provider(provider) => provider,
+            Self::Proxy(proxy) => &proxy.provider,
         }
-        if let Some(Credential::Header(name, _)) = &provider.credential
-            && is_set_by_the_gateway(name)
-        {
-            return Err(Error::CredentialHeader {
-                provider: provider.name,
-                header: name.to_string(),
-            });
+    }
+
+    fn name(&self) -> &Name {
+        match self {
+            Self::Provider(provider) => &provider.name,
+            Self::Proxy(proxy) => &proxy.name,
         }
-        Ok(Self {
-            template: provider.codec.name().clone(),
-            name: provider.name,
-            codec: provider.codec,
-            openai_compatible: provider.openai_compatible,
-            context: provider.context.into(),
-            region: provider.region,
-            address,
-            credential: provider.credential,
-            key_in_query: provider.key_in_query,
-            access: provider.access,
-            timeouts: provider.timeouts,
-            transport,
-            scheme,
-            authority,
-            base_path: provider.upstream.path().trim_end_matches('/').into(),
-        })
     }
-
-    /// Where a call goes: the upstream's URL with the rest of the path appended as it was sent, and the query.
-    pub(crate) fn uri(&self, rest: &str, query: Option<&str>) -> Result<Uri, http::Error> {
-        let query_bytes = query.map_or(0, |query| query.len() + 1);
-        let mut target = String::with_capacity(self.base_path.len() + rest.len() + query_bytes);
-        target.push_str(&self.base_path);
-        target.push_str(rest);
-        if let Some(query) = query {
-            target.push('?');
-            target.push_str(query);
-        }
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(PathAndQuery::from_maybe_shared(bytes::Bytes::from(target))?);
-        Ok(Uri::from_parts(parts)?)
-    }
-}
-
-fn check_context(provider: &Provider) -> Result<(), Error> {
-    let context = provider.context.as_str();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    let reason = if !context.starts_with('/') || context.len() < 2 {
-        "must start with / and name something"
-    } else if context.ends_with('/') {
-        "must not end with /"
-    } else if context == DEFAULT_ROUTE {
-        "is the default route's"
-    } else if !context.bytes().all(is_plain) {
-        "may have letters, digits, -, ., _, ~ and / only"
-    } else if context.split('/').skip(1).any(|segment| matches!(segment, "" | "." | "..")) {
-        "has an empty or a dot segment"
-    } else {
-        return Ok(());
-    };
-    Err(Error::Context {
-        provider: provider.name.clone(),
-        context: context.to_owned(),
-        reason,
-    })
-}
-
-fn split_url(provider: &Provider) -> Result<(Scheme, Authority, Name), Error> {
-    let url = &provider.upstream;
-    let refused = |reason| Error::Upstream {
-        provider: provider.name.clone(),
-        url: without_secrets(url),
-        reason,
-    };
-    let scheme = match url.scheme() {
-        "https" => Scheme::HTTPS,
-        "http" => Scheme::HTTP,
-        _ => return Err(refused("must be http or https")),
-    };
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(refused("must not have a user or a password"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(refused("must not have a query or a fragment"));
-    }
-    let host = url.host_str().ok_or_else(|| refused("has no host"))?;
-    let port = url.port_or_known_default().ok_or_else(|| refused("has no port"))?;
-    let authority = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    let authority = Authority::try_from(authority).map_err(|_| refused("has a host that cannot be sent"))?;
-    let address = Name::new(&format!("{host}:{port}")).map_err(|_| refused("has too long a host"))?;
-    Ok((scheme, authority, address))
-}
-
-fn without_secrets(url: &Url) -> String {
-    format!("{}://{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
-}
-
-fn is_set_by_the_gateway(header: &HeaderName) -> bool {
-    let framing = [header::HOST, header::CONTENT_LENGTH, header::CONTENT_TYPE, header::EXPECT];
-    framing.contains(header) || headers::is_hop_by_hop(header) || headers::is_ours(header)
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 pub(crate) mod tests {
+    use http::header;
+    use tollgate_codec::{Codec, Defaults};
+    use tollgate_record::{ModelGlob, ModelRules};
+    use url::Url;
+
     use super::*;
-    use crate::access::Exception;
+    use crate::access::{Access, Exception};
     use crate::key::tests::key;
+    use crate::provider::{Credential, Timeouts};
 
     pub(crate) fn provider(name: &str, context: &str, upstream: &str) -> Provider {
         Provider {
@@ -308,7 +238,7 @@ pub(crate) mod tests {
             codec: Codec::openai(),
             openai_compatible: true,
             context: context.to_owned(),
-            upstream: Url::parse(upstream).unwrap(),
+            upstreams: vec![(Url::parse(upstream).unwrap(), 1)],
             region: None,
             credential: None,
             key_in_query: false,
@@ -326,7 +256,7 @@ pub(crate) mod tests {
     fn bad_contexts_are_refused() {
         for context in ["", "/", "openai", "/openai/", "/v1", "/a//b", "/a/../b", "/a?b", "/%41"] {
             let refused = message(provider("p", context, "http://localhost"));
-            assert!(refused.starts_with(&format!("provider p: context {context:?} ")), "{refused}");
+            assert!(refused.starts_with(&format!("p: context {context:?} ")), "{refused}");
         }
     }
 
@@ -388,6 +318,10 @@ pub(crate) mod tests {
         let uri = snapshot
             .by_context("/p")
             .unwrap()
+            .provider()
+            .hosts
+            .get(0)
+            .unwrap()
             .uri("/model/a%3A0/invoke", Some("x=%2F"))
             .unwrap();
         assert_eq!(uri.to_string(), "https://host:8443/api/model/a%3A0/invoke?x=%2F");
@@ -401,12 +335,59 @@ pub(crate) mod tests {
         let mut next = Snapshot::new(vec![provider("c", "/c", "http://g"), slow], vec![], None).unwrap();
         next.adopt_connections(&former);
         let address = |snapshot: &Snapshot, context: &str| {
-            let upstream = snapshot.by_context(context).unwrap();
+            let upstream = snapshot.by_context(context).unwrap().provider();
             std::ptr::from_ref(upstream.transport.key()).addr()
         };
         assert_eq!(address(&next, "/c"), address(&former, "/a"));
         assert_ne!(address(&next, "/b"), address(&former, "/a"));
         assert_eq!(next.default_provider().unwrap().name.as_str(), "c");
         assert_eq!(next.contexts().collect::<Vec<_>>(), ["/v1", "/c", "/b"]);
+    }
+
+    fn llm_proxy(name: &str, provider: &str, context: &str) -> LlmProxy {
+        LlmProxy {
+            name: Name::new(name).unwrap(),
+            provider: Name::new(provider).unwrap(),
+            context: context.to_owned(),
+            models: ModelRules {
+                allow: vec![ModelGlob::new("*").unwrap()],
+                deny: vec![],
+            },
+            access: Access::default(),
+            defaults: Defaults::default(),
+        }
+    }
+
+    #[test]
+    fn proxies_are_checked_as_providers_are() {
+        let with = |proxy| {
+            let snapshot = Snapshot::new(vec![provider("p", "/p", "http://h")], vec![], None).unwrap();
+            snapshot.with_proxies(vec![proxy]).unwrap_err()
+        };
+        assert!(matches!(with(llm_proxy("x", "gone", "/x")), Error::UnknownProvider { .. }));
+        assert!(matches!(with(llm_proxy("x", "p", "/p")), Error::DuplicateContext { .. }));
+        assert!(matches!(with(llm_proxy("x", "p", "/v1")), Error::Context { .. }));
+        let mut wild = llm_proxy("x", "p", "/x");
+        wild.access.exceptions.push(Exception {
+            path: "x".to_owned(),
+            methods: vec![],
+        });
+        assert!(matches!(with(wild), Error::AccessPath { .. }));
+    }
+
+    #[test]
+    fn a_reload_leads_proxies_to_the_provider_that_kept_its_connections() {
+        let of = |context| {
+            let snapshot = Snapshot::new(vec![provider("p", "/p", "http://h")], vec![], None).unwrap();
+            snapshot.with_proxies(vec![llm_proxy("x", "p", context)]).unwrap()
+        };
+        let former = of("/x");
+        let mut next = of("/y");
+        next.adopt_connections(&former);
+        let served = next.by_context("/y").unwrap();
+        assert!(Arc::ptr_eq(served.provider(), next.by_name("p").unwrap()));
+        let key = |snapshot: &Snapshot| std::ptr::from_ref(snapshot.by_name("p").unwrap().transport.key()).addr();
+        assert_eq!(key(&next), key(&former));
+        assert_eq!(next.contexts().collect::<Vec<_>>(), ["/v1", "/p", "/y"]);
     }
 }

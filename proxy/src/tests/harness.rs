@@ -28,7 +28,7 @@ use tollgate_record::{
 use url::Url;
 
 use crate::key::tests::key;
-use crate::{Access, Config, Credential, Drained, Handle, Key, Limits, Provider, Snapshot, Timeouts, Tls, bind};
+use crate::{Access, Config, Credential, Drained, Handle, Key, Limits, LlmProxy, Provider, Snapshot, Timeouts, Tls, bind};
 
 pub(crate) const SECRET: &str = "tg-secret";
 pub(crate) const PROVIDER_SECRET: &str = "Bearer sk-provider";
@@ -203,6 +203,7 @@ impl Drop for Open {
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) providers: Vec<Provider>,
+    pub(crate) proxies: Vec<LlmProxy>,
     pub(crate) keys: Vec<Key>,
     pub(crate) ledger: Arc<Memory>,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
@@ -222,6 +223,7 @@ impl Setup {
         Self {
             limits: Limits::default(),
             providers,
+            proxies: Vec::new(),
             keys: vec![key("bot", SECRET)],
             ledger: Memory::new(),
             tls: None,
@@ -240,7 +242,9 @@ impl Setup {
             tls,
             limits: self.limits,
         };
-        let snapshot = Snapshot::new(self.providers, self.keys, None).unwrap();
+        let snapshot = Snapshot::new(self.providers, self.keys, None)
+            .and_then(|snapshot| snapshot.with_proxies(self.proxies))
+            .unwrap();
         let gateway = bind(config, snapshot, Arc::new(Shared(Arc::clone(&self.ledger))))
             .await
             .unwrap();
@@ -268,7 +272,7 @@ pub(crate) fn provider(named: &str, codec: Codec, upstream: &str) -> Provider {
         openai_compatible: codec.name().as_str() == "openai",
         codec,
         context: format!("/{named}"),
-        upstream: Url::parse(upstream).unwrap(),
+        upstreams: vec![(Url::parse(upstream).unwrap(), 1)],
         region: None,
         key_in_query: false,
         credential: Some(Credential::header(

@@ -9,6 +9,8 @@ mod ledger;
 mod limits;
 mod native;
 mod passing;
+mod proxies;
 mod refusing;
 mod shutdown;
 mod tls;
+mod upstreams;
