@@ -48,6 +48,11 @@ metadata: {name: third}
 spec: {template: openai, context: /openai/below, upstream: {url: "http://127.0.0.1:1"}}
 ---
 apiVersion: tollgate/v1
+kind: LlmProxy
+metadata: {name: nested}
+spec: {provider: opnai-eu, context: /openai/assistant, models: {allow: []}, defaults: {modle: x}}
+---
+apiVersion: tollgate/v1
 kind: ApiKey
 metadata: {name: missing}
 spec: {value: "${env:E2E_THIS_IS_NOT_SET}", team: a, tema: b}
@@ -83,6 +88,11 @@ async fn check_prints_every_problem_with_its_place_and_serve_does_not_start(worl
         "LlmProvider first",
         "LlmProvider second",
         "LlmProvider third",
+        "LlmProxy nested",
+        "opnai-eu",
+        "/openai/assistant",
+        "spec.models.allow",
+        "modle",
         "ApiKey missing",
         "PriceList float",
         "wrong.yaml",

@@ -48,6 +48,7 @@ behaviours!(
     metrics,
     native,
     operations,
+    proxies,
     quickstart,
     readers,
     reload,
