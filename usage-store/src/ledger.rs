@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tollgate_record::{
-    BoxFuture, Call, CallId, Cost, CostStatus, Ending, Intent, Ledger, Name, OpenCall, Outcome, Receipt, Record, Timestamp,
-    Unavailable, Usage,
+    BoxFuture, CallId, Cost, CostStatus, Ending, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record, Unavailable, Usage,
 };
 
 use crate::rating::{PriceBook, rate};
@@ -112,7 +111,7 @@ impl Recorder {
 impl Open {
     fn end(&mut self, ending: Ending) -> Option<impl Future<Output = Result<Receipt, Unavailable>> + use<>> {
         let intent = *self.intent.take()?;
-        let cost = price(&self.prices, &intent.call, &ending, intent.start_time);
+        let cost = price(&self.prices, &intent, &ending);
         let record = Record::new(self.recorder.instance.clone(), intent, ending, cost);
         if record.cost.status == CostStatus::Unpriced {
             self.recorder.warn_unpriced(&record);
@@ -150,8 +149,10 @@ impl Drop for Open {
 }
 
 /// Prices a call; one that cannot be priced is unpriced, and the log says why.
-pub(crate) fn price(prices: &PriceBook, call: &Call, ending: &Ending, at: Timestamp) -> Cost {
-    rate(prices, call, ending.response_model.as_ref(), &ending.usage, at).unwrap_or_else(|error| {
+pub(crate) fn price(prices: &PriceBook, intent: &Intent, ending: &Ending) -> Cost {
+    let (call, payer) = (&intent.call, Payer::from(&*intent.identity));
+    let cost = rate(prices, call, payer, ending.response_model.as_ref(), &ending.usage, intent.start_time);
+    cost.unwrap_or_else(|error| {
         tracing::error!(%error, model = describe(call), "a call could not be priced");
         Cost {
             status: CostStatus::Unpriced,

@@ -193,7 +193,7 @@ pub(crate) fn interrupted(instance: &Name, intent: Intent, prices: &PriceBook) -
             ..Usage::default()
         };
     }
-    let cost = crate::ledger::price(prices, &intent.call, &ending, intent.start_time);
+    let cost = crate::ledger::price(prices, &intent, &ending);
     Record::new(instance.clone(), intent, ending, cost)
 }
 

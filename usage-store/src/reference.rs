@@ -39,15 +39,17 @@ pub fn tables() -> String {
     }
     text.push_str(
         "\n## prices\n\n\
-         Every price of every version of every price list that was ever in force here. `usage.price_version` names the version that priced a row.\n\n\
+         Every price of every version of every price list that was ever in force here. `usage.price_version` names the version that priced a row; where prices were negotiated,\n\
+         it is `negotiated+list`: the versions with negotiated prices, then that of the list prices.\n\n\
          | column | meaning |\n|---|---|\n\
          | `price_version` | Name of the list and a hash of its content. |\n\
          | `price_list` | Name of the list. |\n\
          | `in_force` | Whether calls are priced by this version now. |\n\
          | `shipped` | Whether the list came with the gateway. |\n\
          | `provider` | Provider or template that it prices. |\n\
+         | `for_org`, `for_team` | For whose calls it is: negotiated prices; null is everyone. |\n\
          | `model`, `region`, `service_tier`, `context_above` | Which calls the price is for; see [prices.md](prices.md). |\n\
-         | `meter`, `unit`, `per`, `price`, `discount`, `currency` | What `per` units cost, and the share of it that is not owed. |\n\
+         | `meter`, `unit`, `per`, `price`, `discount`, `currency` | What `per` units cost, and the share of it that is not owed. A share of list prices has no `per` and `price`, and no `meter` if it is of every meter; a mark-up is a `discount` below zero. |\n\
          | `effective_from`, `effective_to` | When it holds: from the first, before the second. |\n\
          | `source` | Where the price was read. |\n\n\
          ## hot\n\n\

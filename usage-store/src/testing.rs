@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tollgate_record::{
     Amount, Call, CallId, Caller, Charge, Cost, CostStatus, Decision, Ending, Identity, Intent, Meter, Name, Outcome, Price,
-    PriceList, Record, Tags, Timestamp, Usage, UsageSource,
+    PriceList, Record, Tags, Terms, Timestamp, Usage, UsageSource,
 };
 
 use crate::PriceBook;
@@ -114,6 +114,7 @@ pub(crate) fn prices() -> PriceBook {
         currency: name("USD"),
         shipped: false,
         prices,
+        terms: Terms::default(),
     }])
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tollgate_record::{
-    Amount, Call, CallId, Caller, Ending, Identity, Intent, Ledger, Meter, Name, Outcome, Price, PriceList, Tags, Timestamp, Usage,
+    Amount, Call, CallId, Caller, Ending, Identity, Intent, Ledger, Meter, Name, Outcome, Price, PriceList, Tags, Terms, Timestamp, Usage,
     UsageSource,
 };
 use tollgate_usage_store::{Config, Offline, PriceBook, Store};
@@ -41,6 +41,7 @@ fn prices() -> PriceBook {
         currency: name("USD"),
         shipped: false,
         prices: vec![price],
+        terms: Terms::default(),
     }])
 }
 

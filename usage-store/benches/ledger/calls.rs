@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tollgate_record::{
-    Amount, Call, CallId, Caller, Ending, Identity, Intent, Meter, Name, Outcome, Price, PriceList, Tags, Timestamp, Usage,
+    Amount, Call, CallId, Caller, Ending, Identity, Intent, Meter, Name, Outcome, Price, PriceList, Tags, Terms, Timestamp, Usage,
     UsageSource,
 };
 use tollgate_usage_store::PriceBook;
@@ -51,6 +51,7 @@ pub(crate) fn prices() -> PriceBook {
             price(Meter::CacheRead, "0.075"),
             price(Meter::Output, "0.60"),
         ],
+        terms: Terms::default(),
     }])
 }
 

@@ -63,7 +63,8 @@ pub enum Meter {
     CodeInterpreter,
 }
 
-/// One line of a call's bill: `amount = quantity * unit_price`, rounded once, half to even.
+/// One line of a call's bill: `amount = quantity * unit_price`, rounded once, half to even. Where a discount leaves the unit price more than
+/// twelve places, `unit_price` is rounded, and `amount` is still made of the exact one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// What was counted.
@@ -98,13 +99,13 @@ pub struct Cost {
     pub status: CostStatus,
     /// What is owed: the sum of the charges that have an amount; `None` if none has.
     pub cost: Option<Amount>,
-    /// What would be owed without discounts.
+    /// What would be owed at list prices, without discounts.
     pub list_cost: Option<Amount>,
     /// What a cache of the gateway saved.
     pub avoided_cost: Option<Amount>,
     /// ISO 4217 code of the amounts.
     pub currency: Option<Name>,
-    /// Version of the price list that was applied.
+    /// Version of the price list that was applied; of several, those with negotiated prices first and `+` between them.
     pub price_version: Option<Name>,
     /// The lines.
     pub charges: Vec<Charge>,

@@ -30,6 +30,6 @@ pub use ledger::{BoxFuture, Ending, Intent, Ledger, OpenCall, Receipt, Unavailab
 pub use model_rules::{ModelGlob, ModelGlobError, ModelRules};
 pub use name::{Name, NameError};
 pub use outcome::{Decision, Outcome};
-pub use price::{Price, PriceList};
+pub use price::{Adjustment, Payer, Precedence, Price, PriceList, Terms};
 pub use record::{Call, Record};
 pub use usage::{UnknownUsage, Usage, UsageSource};

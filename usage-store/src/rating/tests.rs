@@ -1,8 +1,11 @@
 //! Expected amounts are worked out by hand from the prices in each test.
 
-use tollgate_record::{Amount, Call, CostStatus, Meter, Name, Price, PriceList, Timestamp, UnknownUsage, Usage, UsageSource};
+use tollgate_record::{Amount, Call, CostStatus, Meter, Name, Payer, Price, PriceList, Terms, Timestamp, UnknownUsage, Usage, UsageSource};
 
 use super::{PriceBook, rate};
+
+mod negotiated;
+mod properties;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -36,6 +39,7 @@ fn list(provider: &str, shipped: bool, prices: Vec<Price>) -> PriceList {
         currency: name("USD"),
         shipped,
         prices,
+        terms: Terms::default(),
     }
 }
 
@@ -68,7 +72,7 @@ fn now() -> Timestamp {
 }
 
 fn cost(book: &PriceBook, model: &str, usage: &Usage) -> tollgate_record::Cost {
-    rate(book, &call(model), None, usage, now()).unwrap()
+    rate(book, &call(model), Payer::default(), None, usage, now()).unwrap()
 }
 
 #[test]
@@ -187,7 +191,7 @@ fn an_operators_list_wins_for_the_models_it_names() {
     );
     let book = PriceBook::new(vec![shipped, own]);
     let answered = name("gpt-x-2026-01-01");
-    let own_price = rate(&book, &call("gpt-x"), Some(&answered), &reported(1_000_000, 0), now()).unwrap();
+    let own_price = rate(&book, &call("gpt-x"), Payer::default(), Some(&answered), &reported(1_000_000, 0), now()).unwrap();
     assert_eq!(own_price.cost, Some(amount("1")));
     assert_eq!(cost(&book, "gpt-y", &reported(1_000_000, 0)).cost, Some(amount("3")));
 }
@@ -200,10 +204,10 @@ fn the_model_that_answered_is_priced_before_the_one_that_was_asked_for() {
         vec![price("alias", Meter::Input, "1"), price("real", Meter::Input, "5")],
     )]);
     for answered in ["real", "real-2026-01-01", "real-20260101"] {
-        let cost = rate(&book, &call("alias"), Some(&name(answered)), &reported(1_000_000, 0), now()).unwrap();
+        let cost = rate(&book, &call("alias"), Payer::default(), Some(&name(answered)), &reported(1_000_000, 0), now()).unwrap();
         assert_eq!(cost.cost, Some(amount("5")), "{answered}");
     }
-    let fallback = rate(&book, &call("alias"), Some(&name("other")), &reported(1_000_000, 0), now()).unwrap();
+    let fallback = rate(&book, &call("alias"), Payer::default(), Some(&name("other")), &reported(1_000_000, 0), now()).unwrap();
     assert_eq!(fallback.cost, Some(amount("1")));
 }
 
@@ -246,7 +250,7 @@ fn the_price_in_force_at_the_start_of_the_call_holds() {
     let book = PriceBook::new(vec![list("openai", true, vec![old, new])]);
     let before = Timestamp::from_unix_us(day(10).unix_us() - 1);
     for (at, expected) in [(before, "1"), (day(10), "2")] {
-        let cost = rate(&book, &call("m"), None, &reported(1_000_000, 0), at).unwrap();
+        let cost = rate(&book, &call("m"), Payer::default(), None, &reported(1_000_000, 0), at).unwrap();
         assert_eq!(cost.cost, Some(amount(expected)));
     }
 }

@@ -20,6 +20,8 @@ use tollgate_record::{Amount, Ledger, Outcome, Usage};
 use crate::testing::{ending, intent, name, plain, prices};
 use crate::{Config, Error, Location, Offline, Store, Tables};
 
+mod prices;
+
 fn config(folder: &TempDir) -> Config {
     Config::new(folder.path(), name("gw")).unwrap()
 }
