@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tollgate_controller::Resources;
+use tollgate_record::{Name, Payer, Precedence};
 
 /// Prints everything that is wrong with a configuration.
 pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
@@ -11,6 +12,9 @@ pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
     crate::wiring::snapshot(&resources)?;
     // What only the ledger can tell, such as a storage account that is named nowhere. Nothing is asked of the store.
     crate::wiring::location(&resources.gateway, Path::new("data"))?;
+    for note in strangers(&resources) {
+        eprintln!("note: {note}");
+    }
     println!(
         "{} is valid: gateway {}, {} providers, {} proxies, {} keys, {} price lists",
         config.display(),
@@ -21,6 +25,23 @@ pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
         resources.price_lists.len()
     );
     Ok(())
+}
+
+/// Price lists for someone that no key names: a name that is misspelt, or one whose calls are in the past.
+fn strangers(resources: &Resources) -> Vec<String> {
+    let lists = resources.price_lists.iter();
+    lists
+        .filter(|list| list.terms.precedence() != Precedence::Everyone)
+        .filter(|list| {
+            let mut keys = resources.keys.iter();
+            !keys.any(|key| list.terms.hold_for(Payer::from(&*key.identity)))
+        })
+        .map(|list| {
+            let name = |name: &Option<Name>| name.as_ref().map_or("any", Name::as_str).to_owned();
+            let (org, team) = (name(&list.terms.org), name(&list.terms.team));
+            format!("PriceList {} is for org {org} and team {team}, which no ApiKey has", list.name)
+        })
+        .collect()
 }
 
 /// Reads a configuration; everything that is wrong with it is printed.

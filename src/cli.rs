@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tollgate_query_api::Format;
 
+use crate::prices::arguments::Prices;
+
 /// An AI gateway whose ledger finance can close the books on.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100)]
@@ -34,6 +36,9 @@ pub(crate) enum Command {
     /// A row that is there already is not added again, so a file may be imported twice, and an import that was cut off be repeated.
     /// No gateway may run on the data directory meanwhile.
     Import(Import),
+    /// Explains, imports, compares and checks prices
+    #[command(subcommand)]
+    Prices(Prices),
     /// Makes a damaged write-ahead log whole, and says what is missing
     Repair(Repair),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Sql(sql) => run(sql::sql(sql)),
         Command::Report(report) => run(report::report(report)),
         Command::Import(import) => run(import::import(import)),
+        Command::Prices(command) => prices::run(&command),
         Command::Repair(repair) => run(repair::repair(repair)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };

@@ -1,6 +1,17 @@
-//! The price lists that come with the gateway, and those of the operator, as one book.
+//! The price lists that come with the gateway, and those of the operator, as one book; and `tollgate prices`, in the files of the folder.
 //!
 //! Only the lists of templates and providers that a configuration uses are read: reading all takes a second in a build that is not optimised.
+
+pub(crate) mod arguments;
+mod compare;
+mod explain;
+mod import;
+mod json;
+mod question;
+mod reason;
+mod text;
+mod time;
+mod usage;
 
 use std::sync::OnceLock;
 
@@ -32,6 +43,16 @@ static SHIPPED: [Shipped; 12] = [
     Shipped::new("together", include_str!("../usage-store/prices/together.yaml")),
     Shipped::new("xai", include_str!("../usage-store/prices/xai.yaml")),
 ];
+
+/// Runs `tollgate prices`.
+pub(crate) fn run(command: &arguments::Prices) -> anyhow::Result<()> {
+    match command {
+        arguments::Prices::Explain(arguments) => explain::explain(arguments),
+        arguments::Prices::Import(arguments) => import::import(arguments),
+        arguments::Prices::Diff(arguments) => compare::diff(arguments),
+        arguments::Prices::Check(arguments) => compare::check(arguments),
+    }
+}
 
 /// The operator's lists, and the shipped ones of the providers and templates in use.
 pub(crate) fn book(resources: &Resources) -> anyhow::Result<PriceBook> {

@@ -212,7 +212,7 @@ fn credential(declared: &LlmProvider) -> anyhow::Result<Option<proxy::Credential
 }
 
 /// The region that is declared, else the one that requests are signed for.
-fn region(declared: &LlmProvider) -> Option<Name> {
+pub(crate) fn region(declared: &LlmProvider) -> Option<Name> {
     match (&declared.region, &declared.upstream.auth) {
         (None, Auth::Sigv4 { region, .. }) => Some(region.clone()),
         (region, _) => region.clone(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::llm_proxy::LlmProxy;
+use crate::ambiguous;
 use crate::load::{Declared, Kind, Resource};
 use crate::nearest::nearest;
 use crate::provider::{LlmProvider, overlap};
@@ -20,6 +21,7 @@ pub(crate) fn check(declared: &[Declared<'_>], complete: bool) {
     report_shared_keys(declared);
     report_default_provider_dialect(declared);
     report_unknown_places_of_defaults(declared);
+    ambiguous::report(declared);
     if complete {
         report_dangling(declared);
     }

@@ -2,12 +2,14 @@
 //!
 //! - [`load()`] reads a file or folder into [`Resources`], or says everything that is wrong with it ([`Problems`]).
 //! - [`Watch`] notices that it has changed. A change is taken whole or not at all.
+//! - [`price_lists`] reads the price lists of a file alone.
 //! - [`shipped_prices`] reads the price lists that come with the gateway.
 //!
 //! `docs/configuration.md` is the reference of every field; a test loads its examples and holds its defaults against this code.
 //! Nothing here listens, forwards or stores: the data plane and the ledger get plain values, and the binary wires them.
 
 pub mod access;
+mod ambiguous;
 mod cross;
 mod field;
 pub mod gateway;
@@ -27,6 +29,7 @@ mod source;
 pub mod table;
 pub mod template;
 pub mod upstream;
+mod terms;
 mod value;
 mod watch;
 mod yaml;
@@ -37,7 +40,7 @@ mod tests;
 pub use gateway::Gateway;
 pub use key::{ApiKey, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN};
 pub use llm_proxy::LlmProxy;
-pub use load::{Resources, load, shipped_prices};
+pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_prices};
 pub use problem::{Problem, Problems};
 pub use provider::LlmProvider;
 pub use secret::{KeyHash, Pem, Secret};

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use tollgate_record::{Name, PriceList};
 
+use crate::ambiguous;
 use crate::cross;
 use crate::field::Document;
 use crate::gateway::Gateway;
@@ -134,6 +135,70 @@ pub fn shipped_prices(yaml: &str) -> Result<PriceList, Problems> {
         (None, Some(list)) => Ok(list),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(no_document(&source.label).into()),
+    }
+}
+
+/// A price list and where it is declared.
+#[derive(Clone, Debug)]
+pub struct DeclaredPrices {
+    /// The list.
+    pub list: PriceList,
+    /// File and document.
+    pub place: String,
+    /// The line of each of its prices, in their order.
+    pub lines: Vec<u32>,
+    /// The line of each of its adjustments, in their order.
+    pub adjustment_lines: Vec<u32>,
+}
+
+/// Reads the price lists of a file, or of every `*.yaml` and `*.yml` of a folder. Other documents are passed over, and what they say of each other is not checked.
+///
+/// # Errors
+/// Everything that is wrong with the lists; also if there is none.
+pub fn price_lists(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Vec<DeclaredPrices>, Problems> {
+    let sources = source::read(path).map_err(Problems::from)?;
+    let report = Report::default();
+    let resolver = Resolver {
+        environment,
+        references: Default::default(),
+    };
+    let opened = open(&report, &resolver, &sources);
+    let is_list = |document: &&Document<'_>| {
+        let kind = document.root.find("kind").map(|node| &node.content);
+        matches!(kind, Some(Content::Scalar { text, .. }) if **text == *Kind::PriceList.as_str())
+    };
+    let documents = opened.documents.iter().filter(is_list);
+    let declared: Vec<Declared<'_>> = documents.filter_map(|document| read(document, false)).collect();
+    ambiguous::report(&declared);
+    let lists: Vec<DeclaredPrices> = declared
+        .into_iter()
+        .filter_map(|declared| match declared.resource? {
+            Resource::PriceList(list) => Some(DeclaredPrices {
+                list,
+                place: declared.document.place.to_string(),
+                lines: lines(declared.document, "spec.prices"),
+                adjustment_lines: lines(declared.document, "spec.adjustments"),
+            }),
+            _ => None,
+        })
+        .collect();
+    match report.into_problems() {
+        Some(problems) => Err(problems),
+        None if lists.is_empty() => Err(Problem {
+            document: path.display().to_string(),
+            path: String::new(),
+            reason: "has no document of kind PriceList".to_owned(),
+        }
+        .into()),
+        None => Ok(lists),
+    }
+}
+
+/// The line of every item of a list.
+fn lines(document: &Document<'_>, path: &str) -> Vec<u32> {
+    match document.root.find(path).map(|node| &node.content) {
+        Some(Content::List(items)) => items.iter().map(|item| item.line).collect(),
+        _ => Vec::new(),
     }
 }
 

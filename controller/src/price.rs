@@ -6,6 +6,7 @@ use tollgate_record::{Amount, Meter, Name, Price, PriceList, Timestamp};
 
 use crate::field::Fields;
 use crate::nearest::nearest;
+use crate::terms::{self, share};
 use crate::value::Value;
 
 /// Largest number of units that a price is for.
@@ -14,8 +15,8 @@ const PER_MAX: u64 = 1_000_000_000_000;
 const CONTEXT_ABOVE_MAX: u64 = 1_000_000_000_000;
 
 /// What two prices must share to compete for a call.
-#[derive(PartialEq, Eq, Hash)]
-struct Scope {
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
     model: Name,
     region: Option<Name>,
     service_tier: Option<Name>,
@@ -23,12 +24,13 @@ struct Scope {
     meter: Meter,
 }
 
-/// One price and where it stands.
-struct Row<'a> {
-    value: Value<'a>,
-    index: usize,
-    from: Timestamp,
-    to: Option<Timestamp>,
+/// One price or adjustment, and where it stands.
+#[derive(Clone)]
+pub(crate) struct Row<'a> {
+    pub(crate) value: Value<'a>,
+    pub(crate) index: usize,
+    pub(crate) from: Timestamp,
+    pub(crate) to: Option<Timestamp>,
 }
 
 /// Reads `spec`; whether the provider exists is checked when all documents are known.
@@ -36,17 +38,37 @@ pub(crate) fn read(name: Name, mut spec: Fields<'_>, shipped: bool) -> Option<Pr
     let provider = spec.required("provider").and_then(|value| value.name());
     let currency = spec.required("currency").and_then(|value| currency(&value));
     let source = spec.take("source").and_then(|value| value.text()).map(|text| text.resolved);
-    let list = spec.required("prices");
-    let items = list.as_ref().and_then(Value::items);
+    let terms = terms::read(&mut spec, source.as_deref());
+    // A list may consist of adjustments alone.
+    let list = if spec.has("adjustments") {
+        spec.take("prices")
+    } else {
+        spec.required("prices")
+    };
     spec.finish();
-    let items = items?;
-    if let (0, Some(list)) = (items.len(), &list) {
+    let prices = match &list {
+        Some(list) => self::prices(list, source.as_deref())?,
+        None => Vec::new(),
+    };
+    Some(PriceList {
+        name,
+        provider: provider?,
+        currency: currency?,
+        shipped,
+        prices,
+        terms,
+    })
+}
+
+fn prices(list: &Value<'_>, source: Option<&str>) -> Option<Vec<Price>> {
+    let items = list.items()?;
+    if items.len() == 0 {
         list.wrong("has no price");
     }
     let mut prices = Vec::with_capacity(items.len());
     let mut scopes: HashMap<Scope, Vec<Row<'_>>> = HashMap::new();
     for (index, item) in items.enumerate() {
-        let Some(price) = item.fields().and_then(|fields| price(fields, source.as_deref())) else {
+        let Some(price) = item.fields().and_then(|fields| price(fields, source)) else {
             continue;
         };
         let row = Row {
@@ -61,14 +83,14 @@ pub(crate) fn read(name: Name, mut spec: Fields<'_>, shipped: bool) -> Option<Pr
     let mut competing: Vec<Vec<Row<'_>>> = scopes.into_values().filter(|rows| rows.len() > 1).collect();
     // A map has no order, and messages should come in the same one every time.
     competing.sort_by_key(|rows| rows.first().map(|row| row.index));
-    competing.into_iter().for_each(report_overlaps);
-    Some(PriceList {
-        name,
-        provider: provider?,
-        currency: currency?,
-        shipped,
-        prices,
-    })
+    for rows in competing {
+        report_overlaps(
+            rows,
+            "spec.prices",
+            "the same model, region, service tier, context tier and meter at the same time",
+        );
+    }
+    Some(prices)
 }
 
 fn currency(value: &Value<'_>) -> Option<Name> {
@@ -105,17 +127,10 @@ fn price(mut fields: Fields<'_>, list_source: Option<&str>) -> Option<Price> {
     let per = fields.required("per").and_then(|value| value.integer(1..=PER_MAX));
     let price = fields.required("price").and_then(|value| non_negative(&value));
     let discount = fields.take("discount").map_or(Some(Amount::ZERO), |value| share(&value));
-    let effective_from = fields.required("effective_from").and_then(|value| value.day_or_instant());
-    let to = fields.take("effective_to");
-    let effective_to = to.as_ref().map_or(Some(None), |value| value.day_or_instant().map(Some));
+    let period = period(&mut fields, "price");
     let source = fields.take("source").and_then(|value| value.text()).map(|text| text.resolved);
     fields.finish();
-    if let (Some(to), Some(from), Some(Some(until))) = (&to, effective_from, effective_to)
-        && until <= from
-    {
-        to.wrong("is not after effective_from: the price would never hold");
-        return None;
-    }
+    let (effective_from, effective_to) = period?;
     Some(Price {
         model: model?,
         region,
@@ -125,13 +140,27 @@ fn price(mut fields: Fields<'_>, list_source: Option<&str>) -> Option<Price> {
         per: per?,
         price: price?,
         discount: discount?,
-        effective_from: effective_from?,
-        effective_to: effective_to?,
+        effective_from,
+        effective_to,
         source: source.as_deref().or(list_source).map(Box::from),
     })
 }
 
-fn meter(value: &Value<'_>) -> Option<Meter> {
+/// When a price or an adjustment, which is `what`, holds.
+pub(crate) fn period(fields: &mut Fields<'_>, what: &str) -> Option<(Timestamp, Option<Timestamp>)> {
+    let effective_from = fields.required("effective_from").and_then(|value| value.day_or_instant());
+    let to = fields.take("effective_to");
+    let effective_to = to.as_ref().map_or(Some(None), |value| value.day_or_instant().map(Some));
+    if let (Some(to), Some(from), Some(Some(until))) = (&to, effective_from, effective_to)
+        && until <= from
+    {
+        to.wrong(format!("is not after effective_from: the {what} would never hold"));
+        return None;
+    }
+    Some((effective_from?, effective_to?))
+}
+
+pub(crate) fn meter(value: &Value<'_>) -> Option<Meter> {
     let text = value.text()?;
     let meter = Meter::parse(&text.resolved);
     if meter.is_none() {
@@ -158,17 +187,8 @@ fn non_negative(value: &Value<'_>) -> Option<Amount> {
     Some(amount)
 }
 
-fn share(value: &Value<'_>) -> Option<Amount> {
-    let amount = value.amount()?;
-    if amount < Amount::ZERO || amount > Amount::ONE {
-        value.wrong("must be from 0 to 1: 0.15 is 15 percent off");
-        return None;
-    }
-    Some(amount)
-}
-
-/// Reports every price that begins before an earlier one of the same scope has ended.
-fn report_overlaps(mut rows: Vec<Row<'_>>) {
+/// Reports every row of the list at `path` that begins before an earlier one has ended; the rows have `what` in common.
+pub(crate) fn report_overlaps(mut rows: Vec<Row<'_>>, path: &str, what: &str) {
     rows.sort_by_key(|row| (row.from, row.index));
     let mut last: Option<&Row<'_>> = None;
     for row in &rows {
@@ -183,7 +203,7 @@ fn report_overlaps(mut rows: Vec<Row<'_>>) {
                 (earlier, row)
             };
             second.value.wrong(format!(
-                "overlaps spec.prices[{}] on line {}: the same model, region, service tier, context tier and meter at the same time",
+                "overlaps {path}[{}] on line {}: {what}",
                 first.index,
                 first.value.line()
             ));
@@ -198,7 +218,7 @@ fn report_overlaps(mut rows: Vec<Row<'_>>) {
 // === impl Scope ===
 
 impl Scope {
-    fn of(price: &Price) -> Self {
+    pub(crate) fn of(price: &Price) -> Self {
         Self {
             model: price.model.clone(),
             region: price.region.clone(),

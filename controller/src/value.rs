@@ -233,7 +233,26 @@ impl<'a> Value<'a> {
     /// An exact decimal, taken digit by digit from how it is written.
     pub(crate) fn amount(&self) -> Option<Amount> {
         let text = self.either("a decimal number such as \"2.50\"")?;
-        let amount = text.resolved.parse::<Amount>();
+        self.decimal(&text, &text.resolved)
+    }
+
+    /// A share: `"0.15"` or `"15%"`.
+    pub(crate) fn share(&self) -> Option<Amount> {
+        let text = self.either("a share such as \"0.15\" or \"15%\"")?;
+        let Some(percent) = text.resolved.strip_suffix('%') else {
+            return self.decimal(&text, &text.resolved);
+        };
+        let percent = self.decimal(&text, percent)?;
+        let share = percent.checked_div(100).ok().filter(|share| share.units() * 100 == percent.units());
+        if share.is_none() {
+            let digits = Amount::SCALE - 2;
+            self.wrong(format!("{} has more than {digits} digits behind the point", text.quoted()));
+        }
+        share
+    }
+
+    fn decimal(&self, text: &Text<'_>, digits: &str) -> Option<Amount> {
+        let amount = digits.parse::<Amount>();
         if let Err(error) = &amount {
             let reason = match error {
                 AmountError::NotADecimal { .. } => {

@@ -331,9 +331,20 @@ impl Node {
 
     /// The value under a path such as `spec.template`, for the lines of problems that are found later.
     pub(crate) fn find(&self, path: &str) -> Option<&Self> {
-        path.split('.').try_fold(self, |node, key| match &node.content {
-            Content::Map(entries) => entries.iter().find(|entry| &*entry.key == key).map(|entry| &*entry.node),
-            _ => None,
+        path.split('.').try_fold(self, |node, key| {
+            let (key, index) = match key.strip_suffix(']').and_then(|key| key.split_once('[')) {
+                Some((key, index)) => (key, Some(index.parse::<usize>().ok()?)),
+                None => (key, None),
+            };
+            let Content::Map(entries) = &node.content else {
+                return None;
+            };
+            let found = entries.iter().find(|entry| &*entry.key == key).map(|entry| &*entry.node)?;
+            match (index, &found.content) {
+                (None, _) => Some(found),
+                (Some(index), Content::List(items)) => items.get(index).map(|item| &**item),
+                (Some(_), _) => None,
+            }
         })
     }
 }

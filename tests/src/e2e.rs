@@ -49,6 +49,7 @@ behaviours!(
     native,
     operations,
     proxies,
+    prices,
     quickstart,
     readers,
     reload,

@@ -7,6 +7,7 @@ use crate::harness::call::{Api, Call, Target};
 use crate::harness::claim::{Claim, claims_of};
 use crate::harness::config::Config;
 use crate::harness::gateway::Gateway;
+use crate::harness::money::Decimal;
 use crate::harness::process::eventually;
 use crate::harness::raw;
 use crate::harness::world::{KEY, World};
@@ -74,15 +75,28 @@ async fn a_changed_price_holds_for_later_calls(world: Arc<World>) {
     let cost = || async {
         let call = Call::new(Api::Chat).model("changing-model").simulate("input=3; output=1");
         let answer = raw::send(raw::request(&reqwest::Client::new(), &call, &target)).await;
-        answer.header("x-tollgate-cost").map(crate::harness::money::Decimal::parse)
+        answer.header("x-tollgate-cost").map(Decimal::parse)
     };
     assert_eq!(cost().await, None, "no list knows the model yet");
+    // A stream that begins under the first price and takes ten seconds: it ends when the second has long held.
+    let mut streaming = None;
     for (price, expected) in [("0.000000000001", "0.000000000003"), ("7", "21")] {
         Config::standard().with("changing.yaml", priced("changing-model", price)).write(&gateway.config());
-        let expected = Some(crate::harness::money::Decimal::parse(expected));
+        let expected = Some(Decimal::parse(expected));
         eventually(format!("the price is {price}"), NOTICED, || async { (cost().await == expected).then_some(()) }).await;
+        if streaming.is_none() {
+            let call = Call::new(Api::Chat).model("changing-model").streamed().simulate("input=5; output=1; chunks=300; tps=30");
+            let request = raw::request(&reqwest::Client::new(), &call, &target.clone().header("x-tollgate-session", "across-a-change"));
+            streaming = Some(request.send().await.unwrap());
+        }
     }
+    let answer = streaming.expect("it began").text().await.unwrap();
+    assert!(answer.contains("[DONE]"), "it ended well: {answer}");
+    let row = eventually("the stream's row is there", NOTICED, || async { gateway.session("across-a-change").await.pop() }).await;
+    assert_eq!(row.decimal("cost"), Some(Decimal::parse("0.000000000005")), "by the book of its start: {}", row.0);
+    let lists = gateway.sql("SELECT count(DISTINCT price_version) AS versions, count(DISTINCT CASE WHEN in_force THEN price_version END) AS now FROM prices WHERE price_list = 'changing'").await;
+    assert_eq!((lists[0].int("versions"), lists[0].int("now")), (Some(2), Some(1)), "every version is kept: {}", lists[0].0);
     let rows = gateway.sql("SELECT cost, count(DISTINCT price_version) AS versions FROM usage WHERE cost IS NOT NULL GROUP BY cost").await;
-    assert_eq!(rows.len(), 2, "earlier rows keep their price: {rows:?}");
+    assert_eq!(rows.len(), 3, "earlier rows keep their price: {rows:?}");
     assert!(rows.iter().all(|row| row.int("versions") == Some(1)), "{rows:?}");
 }

@@ -262,6 +262,71 @@ spec:
 }
 
 #[test]
+fn negotiated_prices_are_for_an_org_or_a_team() {
+    let resources = good(
+        r#"
+kind: PriceList
+metadata: {name: acme}
+spec:
+  provider: openai
+  currency: USD
+  source: contract 4711
+  for: {org: acme, team: growth}
+  adjustments:
+    - {discount: "12.5%", effective_from: 2026-01-01, effective_to: 2027-01-01}
+    - {model: "gpt-5*", meter: output, markup: 3%, effective_from: 2026-01-01, source: annex B}
+    - {discount: 100%, effective_from: 2027-01-01}
+---
+kind: PriceList
+metadata: {name: other}
+spec: {provider: openai, currency: USD, for: {org: acme}, prices: [{model: m, meter: input, per: 1, price: "1", discount: "15%", effective_from: 2026-01-01}]}
+"#,
+    );
+    let [acme, other] = resources.price_lists.as_slice() else {
+        panic!("two lists are configured")
+    };
+    let told: Vec<_> = acme
+        .terms
+        .adjustments
+        .iter()
+        .map(|one| {
+            let source = one.source.as_deref().unwrap_or_default();
+            (one.model.as_str(), one.meter, one.discount.to_string(), source)
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("*", None, "0.125".to_owned(), "contract 4711"),
+            ("gpt-5*", Some(tollgate_record::Meter::Output), "-0.03".to_owned(), "annex B"),
+            ("*", None, "1".to_owned(), "contract 4711"),
+        ]
+    );
+    assert_eq!(acme.terms.precedence(), tollgate_record::Precedence::OrgAndTeam);
+    assert!(acme.prices.is_empty());
+    let discount = other.prices.first().map(|price| price.discount.to_string());
+    assert_eq!((other.terms.precedence(), discount.as_deref()), (tollgate_record::Precedence::Org, Some("0.15")));
+}
+
+#[test]
+fn price_lists_are_read_alone_with_their_lines() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let path = folder.path().join("prices.yaml");
+    let text = "kind: LlmProvider\nmetadata: {name: broken}\n---\nkind: PriceList\nmetadata: {name: a}\nspec:\n  provider: nobody\n  currency: USD\n  \
+                adjustments:\n    - {discount: 5%, effective_from: 2026-01-01}\n  prices:\n    \
+                - {model: m, meter: input, per: 1, price: \"1\", effective_from: 2026-01-01}\n\n    \
+                - {model: m, meter: output, per: 1, price: \"1\", effective_from: 2026-01-01}\n";
+    std::fs::write(&path, text).expect("it can be written");
+    let lists = crate::price_lists(&path, &|_| None).expect("the list is right, and the provider is passed over");
+    let [declared] = lists.as_slice() else { panic!("one list is declared") };
+    assert_eq!((declared.lines.as_slice(), declared.adjustment_lines.as_slice()), (&[12, 14][..], &[10][..]));
+    assert!(declared.place.contains("prices.yaml, document 2 (PriceList a)"), "{}", declared.place);
+    std::fs::write(&path, "kind: Gateway\nmetadata: {name: a}\n").expect("it can be written");
+    let problems = crate::price_lists(&path, &|_| None).expect_err("there is no list");
+    assert!(problems.to_string().contains("no document of kind PriceList"), "{problems}");
+}
+
+#[test]
 fn every_shipped_template_serves_a_provider_and_lends_its_codec() {
     for (name, codec) in SHIPPED_TEMPLATES {
         let text = format!(

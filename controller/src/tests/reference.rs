@@ -1,5 +1,5 @@
 //! `docs/configuration.md` says what the code does: its examples load, its defaults are the defaults, and no field is missing. Those of
-//! `docs/providers.md` load too.
+//! `docs/providers.md` and `docs/prices.md` load too.
 
 use std::collections::BTreeSet;
 
@@ -8,10 +8,11 @@ use crate::Gateway;
 
 const REFERENCE: &str = include_str!("../../../docs/configuration.md");
 const PROVIDERS: &str = include_str!("../../../docs/providers.md");
+const PRICES: &str = include_str!("../../../docs/prices.md");
 
 #[test]
 fn the_examples_load() {
-    let blocks: Vec<&str> = [REFERENCE, PROVIDERS]
+    let blocks: Vec<&str> = [REFERENCE, PROVIDERS, PRICES]
         .into_iter()
         .flat_map(|document| document.split("```yaml\n").skip(1))
         .filter_map(|rest| rest.split("```").next())
@@ -132,7 +133,7 @@ fn every_field_has_its_row() {
             ],
         ),
         ("ApiKey", &["spec"]),
-        ("PriceList", &["spec", "spec.prices[]"]),
+        ("PriceList", &["spec", "spec.for", "spec.adjustments[]", "spec.prices[]"]),
     ];
     for (kind, paths) in maps {
         let told: BTreeSet<&str> = rows(kind).into_iter().map(|(field, _)| field).collect();

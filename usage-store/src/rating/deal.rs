@@ -35,7 +35,6 @@ pub(super) enum Owed<'a> {
     /// A share of the list price.
     Adjusted {
         base: Applied<'a>,
-        list: &'a PriceList,
         version: &'a Name,
         adjustment: &'a Adjustment,
     },
@@ -118,7 +117,6 @@ impl<'a> Deals<'a> {
         }
         offer.adjustment(meter, self.query).map(|adjustment| Owed::Adjusted {
             base,
-            list: offer.list(),
             version: offer.version(),
             adjustment,
         })

@@ -168,7 +168,6 @@ impl Line {
                 base,
                 version,
                 adjustment,
-                ..
             }) => (Some(base.into()), Some((version.clone(), adjustment.clone()))),
         };
         Self {

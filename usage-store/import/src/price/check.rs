@@ -27,6 +27,8 @@ const MILLION_MAX: i128 = 10_000_000_000_000_000;
 pub struct Finding {
     /// The list whose price it is.
     pub list: Name,
+    /// The place of the list among those that were looked at, and of the price in it.
+    pub place: (usize, usize),
     /// The price's scope.
     pub scope: Scope,
     /// What is wrong with it.
@@ -86,37 +88,48 @@ pub enum Kind {
     },
 }
 
-/// Prices of one scope and the lists they stand in, by start.
-type Timelines<'a> = BTreeMap<(bool, &'a Name, Scope), Vec<(&'a Name, &'a Price)>>;
+/// Lists that do not say something else than each other on purpose: shipped or not, of a provider, for an org and a team.
+type Group<'a> = (bool, &'a Name, Option<&'a Name>, Option<&'a Name>);
+
+/// Prices of one scope, by start.
+type Timelines<'a> = BTreeMap<(Group<'a>, Scope), Vec<Entry<'a>>>;
+
+/// A price, and where it stands.
+#[derive(Clone, Copy)]
+struct Entry<'a> {
+    list: &'a Name,
+    place: (usize, usize),
+    price: &'a Price,
+}
 
 /// Looks for mistakes in lists, each by itself and those of one provider together.
 ///
-/// Lists of the operator's own and shipped ones are looked at apart, since the one is there to say something else than the other.
+/// Lists of the operator's own, shipped ones and those for an org or a team are looked at apart, since the one is there to say something else than the other.
 pub fn check(lists: &[PriceList]) -> Vec<Finding> {
     let mut timelines = Timelines::new();
-    for list in lists {
-        for price in &list.prices {
-            let timeline = timelines.entry((list.shipped, &list.provider, Scope::of(price))).or_default();
-            timeline.push((&list.name, price));
+    for (list_at, list) in lists.iter().enumerate() {
+        let group = (list.shipped, &list.provider, list.terms.org.as_ref(), list.terms.team.as_ref());
+        for (price_at, price) in list.prices.iter().enumerate() {
+            let timeline = timelines.entry((group, Scope::of(price))).or_default();
+            timeline.push(Entry {
+                list: &list.name,
+                place: (list_at, price_at),
+                price,
+            });
         }
     }
     for timeline in timelines.values_mut() {
-        timeline.sort_by_key(|(_, price)| price.effective_from);
+        timeline.sort_by_key(|entry| entry.price.effective_from);
     }
     let mut findings = Vec::new();
-    for ((shipped, provider, scope), timeline) in &timelines {
-        let sibling = sibling(scope.meter).and_then(|meter| timelines.get(&(*shipped, *provider, scope.with(meter))));
+    for ((group, scope), timeline) in &timelines {
+        let sibling = sibling(scope.meter).and_then(|meter| timelines.get(&(*group, scope.with(meter))));
         times(scope, timeline, &mut findings);
-        for (list, price) in timeline {
-            let mut add = |kind| {
-                findings.push(Finding {
-                    list: (*list).clone(),
-                    scope: scope.clone(),
-                    kind,
-                });
-            };
+        for entry in timeline {
+            let price = entry.price;
+            let mut add = |kind| findings.push(entry.finding(scope, kind));
             alone(price).map(&mut add);
-            let others = sibling.into_iter().flatten().map(|(_, other)| *other);
+            let others = sibling.into_iter().flatten().map(|other| other.price);
             beside(price, others.filter(|other| meet(price, other)))
                 .into_iter()
                 .for_each(&mut add);
@@ -138,19 +151,14 @@ fn sibling(meter: Meter) -> Option<Meter> {
 }
 
 /// Looks at the prices of a scope, one after the other.
-fn times(scope: &Scope, timeline: &[(&Name, &Price)], findings: &mut Vec<Finding>) {
+fn times(scope: &Scope, timeline: &[Entry<'_>], findings: &mut Vec<Finding>) {
     let mut rest = timeline.iter();
-    let Some((_, mut earlier)) = rest.next().copied() else {
+    let Some(mut earlier) = rest.next().map(|entry| entry.price) else {
         return;
     };
-    for (list, price) in rest.copied() {
-        let mut add = |kind| {
-            findings.push(Finding {
-                list: list.clone(),
-                scope: scope.clone(),
-                kind,
-            });
-        };
+    for entry in rest {
+        let price = entry.price;
+        let mut add = |kind| findings.push(entry.finding(scope, kind));
         let from = price.effective_from;
         match earlier.effective_to {
             Some(ended) if ended < from => add(Kind::Gap { from: ended, to: from }),
@@ -215,6 +223,19 @@ fn beside<'a>(price: &'a Price, others: impl Iterator<Item = &'a Price> + Clone)
 
 fn jumps(price: &Price, other: &Price) -> bool {
     at_least(price, other, JUMP_FACTOR) || at_least(other, price, JUMP_FACTOR)
+}
+
+// === impl Entry ===
+
+impl Entry<'_> {
+    fn finding(&self, scope: &Scope, kind: Kind) -> Finding {
+        Finding {
+            list: self.list.clone(),
+            place: self.place,
+            scope: scope.clone(),
+            kind,
+        }
+    }
 }
 
 // === impl Finding ===

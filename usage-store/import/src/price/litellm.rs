@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
-use tollgate_record::{Meter, Name, Price, PriceList};
+use tollgate_record::{Meter, Name, Price, PriceList, Terms};
 
 use super::json::{self, Object};
 use super::names;
@@ -127,6 +127,7 @@ pub(super) fn list(format: &str, provider: &str, prices: Vec<Price>, notes: &mut
         currency,
         shipped: false,
         prices,
+        terms: Terms::default(),
     };
     timeline::sort(&mut list);
     Some(list)

@@ -27,7 +27,7 @@ mod yaml;
 use tollgate_record::{PriceList, Timestamp};
 
 pub use check::{Finding, JUMP_FACTOR, Kind, check};
-pub use diff::{Change, diff};
+pub use diff::{Change, Content, Entry, diff};
 pub use genai::read_genai_prices;
 pub use litellm::read_litellm;
 pub use notes::Note;

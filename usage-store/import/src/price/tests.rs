@@ -4,7 +4,7 @@ mod check;
 mod diff;
 mod import;
 
-use tollgate_record::{Amount, Meter, Name, Price, PriceList, Timestamp};
+use tollgate_record::{Amount, Meter, Name, Price, PriceList, Terms, Timestamp};
 
 use super::Options;
 
@@ -51,5 +51,6 @@ fn list(prices: Vec<Price>) -> PriceList {
         currency: name("USD"),
         shipped: false,
         prices,
+        terms: Terms::default(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tollgate_record::{Price, PriceList, Timestamp};
+use tollgate_record::{Adjustment, Name, Price, PriceList, Terms, Timestamp};
 
 use super::scope::moment;
 
@@ -12,7 +12,7 @@ use super::scope::moment;
 /// The source that most prices have stands in `spec.source`, and only the others name theirs. What [`PriceList`] does not hold is not
 /// written: comments, and whether a list is shipped.
 pub fn to_yaml(list: &PriceList) -> String {
-    let source = common_source(&list.prices);
+    let source = common_source(list);
     let mut yaml = format!(
         "apiVersion: tollgate/v1\nkind: PriceList\nmetadata: {{name: {}}}\nspec:\n  provider: {}\n  currency: {}\n",
         scalar(list.name.as_str()),
@@ -22,11 +22,46 @@ pub fn to_yaml(list: &PriceList) -> String {
     if let Some(source) = source {
         let _ = writeln!(yaml, "  source: {}", quoted(source));
     }
+    yaml.push_str(&payer(&list.terms));
+    if !list.terms.adjustments.is_empty() {
+        yaml.push_str("  adjustments:\n");
+        for one in &list.terms.adjustments {
+            yaml.push_str(&adjustment(one, source));
+        }
+    }
+    if list.prices.is_empty() {
+        return yaml;
+    }
     yaml.push_str("  prices:\n");
     for price in &list.prices {
         yaml.push_str(&line(price, source));
     }
     yaml
+}
+
+fn payer(terms: &Terms) -> String {
+    let part = |what: &str, name: &Option<Name>| name.as_ref().map(|name| format!("{what}: {}", scalar(name.as_str())));
+    let parts = [part("org", &terms.org), part("team", &terms.team)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() {
+        return String::new();
+    }
+    format!("  for: {{{}}}\n", parts.join(", "))
+}
+
+fn adjustment(adjustment: &Adjustment, list_source: Option<&str>) -> String {
+    let mut fields = vec![format!("model: {}", scalar(adjustment.model.as_str()))];
+    fields.extend(adjustment.meter.map(|meter| format!("meter: {}", meter.as_str())));
+    let amount = adjustment.discount.to_string();
+    fields.push(match amount.strip_prefix('-') {
+        Some(markup) => format!("markup: {}", quoted(markup)),
+        None => format!("discount: {}", quoted(&amount)),
+    });
+    fields.push(format!("effective_from: {}", time(adjustment.effective_from)));
+    fields.extend(adjustment.effective_to.map(|to| format!("effective_to: {}", time(to))));
+    let source = adjustment.source.as_deref().filter(|source| Some(*source) != list_source);
+    fields.extend(source.map(|source| format!("source: {}", quoted(source))));
+    format!("    - {{{}}}\n", fields.join(", "))
 }
 
 fn line(price: &Price, list_source: Option<&str>) -> String {
@@ -56,11 +91,13 @@ fn line(price: &Price, list_source: Option<&str>) -> String {
     format!("    - {{{}}}\n", fields.join(", "))
 }
 
-/// The source that most prices have; `None` if a price has none, which would otherwise get this one.
-fn common_source(prices: &[Price]) -> Option<&str> {
+/// The source that most prices and adjustments have; `None` if one has none, which would otherwise get this one.
+fn common_source(list: &PriceList) -> Option<&str> {
+    let prices = list.prices.iter().map(|price| price.source.as_deref());
+    let adjustments = list.terms.adjustments.iter().map(|adjustment| adjustment.source.as_deref());
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for price in prices {
-        *counts.entry(price.source.as_deref()?).or_default() += 1;
+    for source in prices.chain(adjustments) {
+        *counts.entry(source?).or_default() += 1;
     }
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(source, _)| source)
 }

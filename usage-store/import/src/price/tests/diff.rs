@@ -1,9 +1,9 @@
 //! What is a change between two versions of a list.
 
-use tollgate_record::{Meter, Price};
+use tollgate_record::{Adjustment, Meter, Price};
 
 use super::{day, list, name, price};
-use crate::price::{Change, diff};
+use crate::price::{Change, Content, Entry, diff};
 
 #[test]
 fn a_difference_is_a_price_that_is_new_gone_or_another() {
@@ -44,8 +44,35 @@ fn a_difference_is_a_price_that_is_new_gone_or_another() {
     assert_eq!(diff(&[], std::slice::from_ref(&old)).len(), old.prices.len());
     let first = Change {
         provider: name("openai"),
+        org: None,
+        team: None,
         old: None,
-        new: Some(old.prices[0].clone()),
+        new: Some(Entry {
+            place: (0, 0),
+            content: Content::Price(old.prices[0].clone()),
+        }),
     };
     assert_eq!(diff(&[], &[old])[0], first);
+}
+
+#[test]
+fn what_was_negotiated_is_compared_with_what_was_negotiated_with_the_same() {
+    let terms = |org: &str, discount: &str| {
+        let mut list = list(vec![price("a", Meter::Input, "1")]);
+        list.terms.org = Some(name(org));
+        list.terms.adjustments = vec![Adjustment {
+            model: name("*"),
+            meter: None,
+            discount: discount.parse().unwrap(),
+            effective_from: day("2026-01-01"),
+            effective_to: None,
+            source: None,
+        }];
+        list
+    };
+    let changes = diff(&[terms("x", "0.15"), terms("y", "0.1")], &[terms("x", "-0.03"), terms("y", "0.1")]);
+    let text: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    let expected = "openai: org x: *, every meter: list price plus 0.03 of it from 2026-01-01, was list price less 0.15 of it from 2026-01-01";
+    assert_eq!(text, [expected]);
+    assert_eq!(diff(&[terms("x", "0.1")], &[terms("z", "0.1")]).len(), 4, "another org, another entry");
 }
