@@ -25,7 +25,7 @@ pub(crate) fn check(arguments: &Check) -> anyhow::Result<()> {
     }
     let prices: usize = declared.iter().map(|declared| declared.list.prices.len()).sum();
     if !findings.is_empty() {
-        bail!("{} findings in {prices} prices of {} lists", findings.len(), declared.len());
+        bail!("findings: {} in {prices} prices of {} lists", findings.len(), declared.len());
     }
     writeln!(out, "nothing was found in {prices} prices of {} lists", declared.len())?;
     Ok(())
@@ -48,7 +48,7 @@ pub(crate) fn diff(arguments: &Diff) -> anyhow::Result<()> {
         writeln!(out, "{place}: {change}")?;
     }
     if !changes.is_empty() {
-        bail!("{} prices differ", changes.len());
+        bail!("prices that differ: {}", changes.len());
     }
     writeln!(out, "no price differs")?;
     Ok(())

@@ -23,7 +23,7 @@ pub(crate) fn explanation(answer: &Answer) -> String {
             let _ = writeln!(out, "  {} ({shipped}for {})", tried.version, tried.precedence.as_str());
             list = Some(&tried.version);
         }
-        let _ = writeln!(out, "    {}: {}, {}", tried.model, found(tried), tried.named.as_str());
+        let _ = writeln!(out, "    {}, {}: {}", tried.named.as_str(), tried.model, found(tried));
     }
     if answer.used {
         charges(&mut out, answer);

@@ -106,13 +106,20 @@ def theirs(counts):
         "input_video_tokens": of("video_in"),
         "cache_audio_read_tokens": of("cache_read_audio"),
         "cache_image_read_tokens": of("cache_read_image"),
+        "cache_video_read_tokens": 0,
+        "cache_audio_write_tokens": 0,
+        "cache_image_write_tokens": 0,
+        "cache_video_write_tokens": 0,
+        "output_audio_reasoning_tokens": 0,
+        "output_image_reasoning_tokens": 0,
         "output_tokens": of("output", "reasoning", "audio_out", "image_out"),
         "output_reasoning_tokens": of("reasoning"),
         "output_audio_tokens": of("audio_out"),
         "output_image_tokens": of("image_out"),
         "web_searches": of("web_search"),
     }
-    return Usage(**{name: count for name, count in usage.items() if count})
+    # Zeros are told too: what overlaps (cached audio, say) is otherwise not known to it.
+    return Usage(**usage)
 
 
 class Gateway:
