@@ -39,7 +39,10 @@ fn strangers(resources: &Resources) -> Vec<String> {
         .map(|list| {
             let name = |name: &Option<Name>| name.as_ref().map_or("any", Name::as_str).to_owned();
             let (org, team) = (name(&list.terms.org), name(&list.terms.team));
-            format!("PriceList {} is for org {org} and team {team}, which no ApiKey has", list.name)
+            format!(
+                "PriceList {} is for org {org} and team {team}, which no ApiKey has",
+                list.name
+            )
         })
         .collect()
 }

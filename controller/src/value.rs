@@ -243,7 +243,10 @@ impl<'a> Value<'a> {
             return self.decimal(&text, &text.resolved);
         };
         let percent = self.decimal(&text, percent)?;
-        let share = percent.checked_div(100).ok().filter(|share| share.units() * 100 == percent.units());
+        let share = percent
+            .checked_div(100)
+            .ok()
+            .filter(|share| share.units() * 100 == percent.units());
         if share.is_none() {
             let digits = Amount::SCALE - 2;
             self.wrong(format!("{} has more than {digits} digits behind the point", text.quoted()));

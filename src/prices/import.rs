@@ -14,12 +14,22 @@ use super::time;
 /// Reads a price file, writes its lists, and says what was left out.
 pub(crate) fn import(arguments: &Import) -> anyhow::Result<()> {
     let shown = arguments.file.display().to_string();
-    let size = fs::metadata(&arguments.file).with_context(|| format!("cannot read {shown}"))?.len();
-    ensure!(size <= FILE_BYTES_MAX as u64, "{shown} has {size} bytes, more than {FILE_BYTES_MAX}");
+    let size = fs::metadata(&arguments.file)
+        .with_context(|| format!("cannot read {shown}"))?
+        .len();
+    ensure!(
+        size <= FILE_BYTES_MAX as u64,
+        "{shown} has {size} bytes, more than {FILE_BYTES_MAX}"
+    );
     let text = fs::read_to_string(&arguments.file).with_context(|| format!("cannot read {shown} as UTF-8 text"))?;
     let name = arguments.file.file_name().map(|name| name.to_string_lossy().into_owned());
     let source = arguments.source.clone().or(name).unwrap_or_else(|| shown.clone());
-    let day = arguments.effective_from.as_deref().map(time::read).transpose().context("--effective-from")?;
+    let day = arguments
+        .effective_from
+        .as_deref()
+        .map(time::read)
+        .transpose()
+        .context("--effective-from")?;
     let options = Options {
         source: &source,
         effective_from: day.unwrap_or_else(time::today),

@@ -92,7 +92,8 @@ impl Question {
         let at = at.unwrap_or_else(time::now);
         let used = self.usage.is_some();
         let mut usage = self.usage.unwrap_or_default().usage().context("usage")?;
-        usage.service_tier = name("service_tier", &self.service_tier)?.filter(|tier| !matches!(tier.as_str(), "standard" | "default"));
+        usage.service_tier =
+            name("service_tier", &self.service_tier)?.filter(|tier| !matches!(tier.as_str(), "standard" | "default"));
         usage.region = name("region", &self.region)?;
         let (org, team) = (name("org", &self.org)?, name("team", &self.team)?);
         let book = books.of(&self.provider)?;
@@ -158,7 +159,10 @@ impl Books {
             lists.push(shipped.list()?);
         }
         if lists.is_empty() && declared.is_none() {
-            bail!("there are no prices of provider {provider:?} (known here: {})", self.known().join(", "));
+            bail!(
+                "there are no prices of provider {provider:?} (known here: {})",
+                self.known().join(", ")
+            );
         }
         Ok(Book {
             provider: Name::new(provider).context("provider")?,

@@ -25,5 +25,7 @@ pub(crate) fn unpriced(line: &Line, answer: &Answer) -> Option<String> {
     let (list, pattern) = named;
     let tier = answer.service_tier.as_ref();
     let tier = tier.map(|tier| format!(" in service tier {tier}")).unwrap_or_default();
-    Some(format!("{list} names {pattern}, and has no price of {meter} for it{tier} at that time"))
+    Some(format!(
+        "{list} names {pattern}, and has no price of {meter} for it{tier} at that time"
+    ))
 }

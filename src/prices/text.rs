@@ -81,7 +81,12 @@ fn charges(out: &mut String, answer: &Answer) {
         out.push_str("  nothing was used\n");
     }
     let shown = |amount: Option<Amount>| amount.map_or_else(|| "unknown".to_owned(), |amount| format!("{amount} {currency}"));
-    let _ = writeln!(out, "\nCost\n  cost: {} ({})", shown(cost.cost).trim_end(), cost.status.as_str());
+    let _ = writeln!(
+        out,
+        "\nCost\n  cost: {} ({})",
+        shown(cost.cost).trim_end(),
+        cost.status.as_str()
+    );
     let _ = writeln!(out, "  list_cost: {}", shown(cost.list_cost).trim_end());
     if let Some(version) = &cost.price_version {
         let _ = writeln!(out, "  price_version: {version}");
@@ -92,7 +97,12 @@ fn prices(out: &mut String, answer: &Answer) {
     out.push_str("\nPrices of one unit\n");
     for line in &answer.explanation.prices {
         if let Some(unit_price) = line.charge.unit_price {
-            let _ = writeln!(out, "  {}: {unit_price} per {}", line.charge.meter.as_str(), line.charge.meter.unit());
+            let _ = writeln!(
+                out,
+                "  {}: {unit_price} per {}",
+                line.charge.meter.as_str(),
+                line.charge.meter.unit()
+            );
             price(out, line);
         }
     }
@@ -122,7 +132,11 @@ fn share(adjustment: &Adjustment) -> String {
         format!("list price less {}%", percent(adjustment.discount))
     };
     let meter = adjustment.meter.map_or("every meter", |meter| meter.as_str());
-    format!("{what} for model {} and {meter}, from {}", adjustment.model, period(adjustment.effective_from, adjustment.effective_to))
+    format!(
+        "{what} for model {} and {meter}, from {}",
+        adjustment.model,
+        period(adjustment.effective_from, adjustment.effective_to)
+    )
 }
 
 fn period(from: tollgate_record::Timestamp, to: Option<tollgate_record::Timestamp>) -> String {

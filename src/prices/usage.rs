@@ -82,8 +82,18 @@ impl Used {
             self.video_in,
             self.tool_use_in,
         ];
-        inside(self.input_tokens, "input_tokens", &input, "its parts (cached, written, audio_in and so on)")?;
-        inside(self.output_tokens, "output_tokens", &[self.reasoning_tokens], "reasoning_tokens")?;
+        inside(
+            self.input_tokens,
+            "input_tokens",
+            &input,
+            "its parts (cached, written, audio_in and so on)",
+        )?;
+        inside(
+            self.output_tokens,
+            "output_tokens",
+            &[self.reasoning_tokens],
+            "reasoning_tokens",
+        )?;
         inside(
             self.output_tokens,
             "output_tokens",
@@ -131,7 +141,10 @@ impl Seconds {
             Self::Whole(whole) => Amount::from_integer(*whole)?,
             Self::Decimal(text) => text.parse().context("second")?,
         };
-        ensure!(seconds.units() % UNITS == 0, "second has more than six digits behind the point");
+        ensure!(
+            seconds.units() % UNITS == 0,
+            "second has more than six digits behind the point"
+        );
         u64::try_from(seconds.units() / UNITS).context("second is negative or too large")
     }
 }
@@ -148,7 +161,10 @@ mod tests {
     #[test]
     fn parts_are_inside_their_totals() {
         let usage = read(r#"{"input_tokens": 10, "cache_read_input_tokens": 4, "cache_write_5m": 6, "second": "8.47"}"#).unwrap();
-        assert_eq!((usage.input, usage.cache_creation, usage.cache_creation_5m), (Some(10), Some(6), Some(6)));
+        assert_eq!(
+            (usage.input, usage.cache_creation, usage.cache_creation_5m),
+            (Some(10), Some(6), Some(6))
+        );
         assert_eq!(usage.media_us, Some(8_470_000));
         for (json, told) in [
             (r#"{"input_tokens": 10, "cache_read_input_tokens": 11}"#, "input_tokens is 10"),

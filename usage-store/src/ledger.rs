@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tollgate_record::{
-    BoxFuture, CallId, Cost, CostStatus, Ending, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record, Unavailable, Usage,
+    BoxFuture, CallId, Cost, CostStatus, Ending, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record, Unavailable,
+    Usage,
 };
 
 use crate::rating::{PriceBook, rate};
@@ -151,7 +152,14 @@ impl Drop for Open {
 /// Prices a call; one that cannot be priced is unpriced, and the log says why.
 pub(crate) fn price(prices: &PriceBook, intent: &Intent, ending: &Ending) -> Cost {
     let (call, payer) = (&intent.call, Payer::from(&*intent.identity));
-    let cost = rate(prices, call, payer, ending.response_model.as_ref(), &ending.usage, intent.start_time);
+    let cost = rate(
+        prices,
+        call,
+        payer,
+        ending.response_model.as_ref(),
+        &ending.usage,
+        intent.start_time,
+    );
     cost.unwrap_or_else(|error| {
         tracing::error!(%error, model = describe(call), "a call could not be priced");
         Cost {

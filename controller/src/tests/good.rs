@@ -305,7 +305,10 @@ spec: {provider: openai, currency: USD, for: {org: acme}, prices: [{model: m, me
     assert_eq!(acme.terms.precedence(), tollgate_record::Precedence::OrgAndTeam);
     assert!(acme.prices.is_empty());
     let discount = other.prices.first().map(|price| price.discount.to_string());
-    assert_eq!((other.terms.precedence(), discount.as_deref()), (tollgate_record::Precedence::Org, Some("0.15")));
+    assert_eq!(
+        (other.terms.precedence(), discount.as_deref()),
+        (tollgate_record::Precedence::Org, Some("0.15"))
+    );
 }
 
 #[test]
@@ -318,9 +321,18 @@ fn price_lists_are_read_alone_with_their_lines() {
                 - {model: m, meter: output, per: 1, price: \"1\", effective_from: 2026-01-01}\n";
     std::fs::write(&path, text).expect("it can be written");
     let lists = crate::price_lists(&path, &|_| None).expect("the list is right, and the provider is passed over");
-    let [declared] = lists.as_slice() else { panic!("one list is declared") };
-    assert_eq!((declared.lines.as_slice(), declared.adjustment_lines.as_slice()), (&[12, 14][..], &[10][..]));
-    assert!(declared.place.contains("prices.yaml, document 2 (PriceList a)"), "{}", declared.place);
+    let [declared] = lists.as_slice() else {
+        panic!("one list is declared")
+    };
+    assert_eq!(
+        (declared.lines.as_slice(), declared.adjustment_lines.as_slice()),
+        (&[12, 14][..], &[10][..])
+    );
+    assert!(
+        declared.place.contains("prices.yaml, document 2 (PriceList a)"),
+        "{}",
+        declared.place
+    );
     std::fs::write(&path, "kind: Gateway\nmetadata: {name: a}\n").expect("it can be written");
     let problems = crate::price_lists(&path, &|_| None).expect_err("there is no list");
     assert!(problems.to_string().contains("no document of kind PriceList"), "{problems}");

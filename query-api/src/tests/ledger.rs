@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tollgate_record::{
-    Amount, Call, CallId, Caller, Ending, Identity, Intent, Ledger, Meter, Name, Outcome, Price, PriceList, Tags, Terms, Timestamp, Usage,
-    UsageSource,
+    Amount, Call, CallId, Caller, Ending, Identity, Intent, Ledger, Meter, Name, Outcome, Price, PriceList, Tags, Terms, Timestamp,
+    Usage, UsageSource,
 };
 use tollgate_usage_store::{Config, Offline, PriceBook, Store};
 

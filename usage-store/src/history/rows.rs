@@ -30,9 +30,8 @@ enum Entry<'a> {
 pub(super) fn batch(lists: &BTreeMap<Name, PriceList>, current: &[Name]) -> Result<RecordBatch, Error> {
     let rows: Vec<Row<'_>> = lists.iter().flat_map(|(version, list)| rows(version, list)).collect();
     let text = |get: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(get).collect::<StringArray>()) };
-    let flag = |get: &dyn Fn(&Row<'_>) -> bool| -> ArrayRef {
-        Arc::new(rows.iter().map(|row| Some(get(row))).collect::<BooleanArray>())
-    };
+    let flag =
+        |get: &dyn Fn(&Row<'_>) -> bool| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(get(row))).collect::<BooleanArray>()) };
     let decimal = |get: &dyn Fn(&Row<'_>) -> Option<Amount>| -> Result<ArrayRef, Error> {
         let values = rows.iter().map(|row| get(row).map(Amount::units));
         Ok(Arc::new(values.collect::<Decimal128Array>().with_data_type(DECIMAL)))
@@ -42,7 +41,9 @@ pub(super) fn batch(lists: &BTreeMap<Name, PriceList>, current: &[Name]) -> Resu
         Arc::new(values.collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
     };
     let int = |get: &dyn Fn(&Row<'_>) -> Option<u64>| -> ArrayRef {
-        let values = rows.iter().map(|row| get(row).map(|count| i64::try_from(count).unwrap_or(i64::MAX)));
+        let values = rows
+            .iter()
+            .map(|row| get(row).map(|count| i64::try_from(count).unwrap_or(i64::MAX)));
         Arc::new(values.collect::<Int64Array>())
     };
     let name = |name: &Option<Name>| name.as_ref().map(Name::to_string);

@@ -264,7 +264,9 @@ impl List {
             .collect();
         globs.sort_by_key(|glob| std::cmp::Reverse(glob.pattern.plain));
         let adjustments = source.terms.adjustments.iter();
-        let adjusted = adjustments.map(|adjustment| Pattern::new(adjustment.model.as_str())).collect();
+        let adjusted = adjustments
+            .map(|adjustment| Pattern::new(adjustment.model.as_str()))
+            .collect();
         let version = version(&source);
         Self {
             source,
@@ -295,7 +297,11 @@ impl List {
 
     fn find(&self, model: &str, at: Timestamp) -> Option<Prices<'_>> {
         let exact = self.exact.get(model);
-        let globs = self.globs.iter().filter(|glob| glob.pattern.is_match(model)).map(|glob| &glob.places);
+        let globs = self
+            .globs
+            .iter()
+            .filter(|glob| glob.pattern.is_match(model))
+            .map(|glob| &glob.places);
         exact
             .into_iter()
             .chain(globs)

@@ -48,7 +48,11 @@ impl<'a> Deals<'a> {
     pub(super) fn new(book: &'a PriceBook, query: &'a Query<'a>) -> Self {
         let list = book.list_prices(query);
         let mut offers = book.offers(query);
-        let currency = offers.iter().find_map(Offer::prices).or(list).map(|prices| &prices.list().currency);
+        let currency = offers
+            .iter()
+            .find_map(Offer::prices)
+            .or(list)
+            .map(|prices| &prices.list().currency);
         offers.retain(|offer| offer.prices().is_none_or(|prices| Some(&prices.list().currency) == currency));
         let list = list.filter(|list| Some(&list.list().currency) == currency);
         Self { query, list, offers }

@@ -1,6 +1,8 @@
 //! Why a call costs what it costs: every list that was asked, and the price behind every charge.
 
-use tollgate_record::{Adjustment, Amount, AmountError, Call, Charge, Cost, Meter, Name, Payer, Precedence, Price, Timestamp, Usage};
+use tollgate_record::{
+    Adjustment, Amount, AmountError, Call, Charge, Cost, Meter, Name, Payer, Precedence, Price, Timestamp, Usage,
+};
 
 use super::book::{ModelName, PriceBook, Query};
 use super::deal::{self, Deal, Deals, Owed};
@@ -83,7 +85,10 @@ pub fn explain(
     let quantities = quantities(usage);
     let free = quantities.is_empty() && usage.unknown.is_empty();
     let bill = bill(&deals, quantities, usage)?;
-    let lines = bill.lines.iter().map(|line| Line::new(line.charge.clone(), line.list_amount, line.deal));
+    let lines = bill
+        .lines
+        .iter()
+        .map(|line| Line::new(line.charge.clone(), line.list_amount, line.deal));
     let lines = lines.collect();
     let prices = Meter::PRICED.into_iter().filter_map(|meter| price(&deals, meter)).collect();
     Ok(Explanation {
@@ -110,7 +115,11 @@ fn price(deals: &Deals<'_>, meter: Meter) -> Option<Line> {
         unit_price,
         amount: unit_price,
     };
-    Some(Line::new(charge, one.cost(list.price, list.per, Amount::ONE).ok(), Some(deal)))
+    Some(Line::new(
+        charge,
+        one.cost(list.price, list.per, Amount::ONE).ok(),
+        Some(deal),
+    ))
 }
 
 /// The lists with terms, then those of list prices until one has the model.

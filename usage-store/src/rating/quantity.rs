@@ -76,7 +76,9 @@ impl Quantity {
     /// [`AmountError::Overflow`] beyond 28 digits.
     pub(super) fn cost(self, price: Amount, per: u64, share: Amount) -> Result<Amount, AmountError> {
         let numerator = i128::from(self.count) * share.units();
-        let whole = i128::from(per).checked_mul(i128::from(self.parts)).ok_or(AmountError::Overflow)?;
+        let whole = i128::from(per)
+            .checked_mul(i128::from(self.parts))
+            .ok_or(AmountError::Overflow)?;
         let denominator = whole.checked_mul(Amount::ONE.units()).ok_or(AmountError::Overflow)?;
         // Reduced, so that a share of one needs no more digits than no share.
         let common = greatest_common_divisor(numerator, denominator);

@@ -1,6 +1,8 @@
 //! Expected amounts are worked out by hand from the prices in each test.
 
-use tollgate_record::{Amount, Call, CostStatus, Meter, Name, Payer, Price, PriceList, Terms, Timestamp, UnknownUsage, Usage, UsageSource};
+use tollgate_record::{
+    Amount, Call, CostStatus, Meter, Name, Payer, Price, PriceList, Terms, Timestamp, UnknownUsage, Usage, UsageSource,
+};
 
 use super::{PriceBook, rate};
 
@@ -191,7 +193,15 @@ fn an_operators_list_wins_for_the_models_it_names() {
     );
     let book = PriceBook::new(vec![shipped, own]);
     let answered = name("gpt-x-2026-01-01");
-    let own_price = rate(&book, &call("gpt-x"), Payer::default(), Some(&answered), &reported(1_000_000, 0), now()).unwrap();
+    let own_price = rate(
+        &book,
+        &call("gpt-x"),
+        Payer::default(),
+        Some(&answered),
+        &reported(1_000_000, 0),
+        now(),
+    )
+    .unwrap();
     assert_eq!(own_price.cost, Some(amount("1")));
     assert_eq!(cost(&book, "gpt-y", &reported(1_000_000, 0)).cost, Some(amount("3")));
 }
@@ -204,10 +214,26 @@ fn the_model_that_answered_is_priced_before_the_one_that_was_asked_for() {
         vec![price("alias", Meter::Input, "1"), price("real", Meter::Input, "5")],
     )]);
     for answered in ["real", "real-2026-01-01", "real-20260101"] {
-        let cost = rate(&book, &call("alias"), Payer::default(), Some(&name(answered)), &reported(1_000_000, 0), now()).unwrap();
+        let cost = rate(
+            &book,
+            &call("alias"),
+            Payer::default(),
+            Some(&name(answered)),
+            &reported(1_000_000, 0),
+            now(),
+        )
+        .unwrap();
         assert_eq!(cost.cost, Some(amount("5")), "{answered}");
     }
-    let fallback = rate(&book, &call("alias"), Payer::default(), Some(&name("other")), &reported(1_000_000, 0), now()).unwrap();
+    let fallback = rate(
+        &book,
+        &call("alias"),
+        Payer::default(),
+        Some(&name("other")),
+        &reported(1_000_000, 0),
+        now(),
+    )
+    .unwrap();
     assert_eq!(fallback.cost, Some(amount("1")));
 }
 

@@ -108,7 +108,12 @@ struct Entry<'a> {
 pub fn check(lists: &[PriceList]) -> Vec<Finding> {
     let mut timelines = Timelines::new();
     for (list_at, list) in lists.iter().enumerate() {
-        let group = (list.shipped, &list.provider, list.terms.org.as_ref(), list.terms.team.as_ref());
+        let group = (
+            list.shipped,
+            &list.provider,
+            list.terms.org.as_ref(),
+            list.terms.team.as_ref(),
+        );
         for (price_at, price) in list.prices.iter().enumerate() {
             let timeline = timelines.entry((group, Scope::of(price))).or_default();
             timeline.push(Entry {

@@ -128,11 +128,7 @@ impl Content {
     fn period(&self) -> String {
         let (text, from, to) = match self {
             Self::Price(price) => (amount(price), price.effective_from, price.effective_to),
-            Self::Adjustment(adjustment) => (
-                share(adjustment.discount),
-                adjustment.effective_from,
-                adjustment.effective_to,
-            ),
+            Self::Adjustment(adjustment) => (share(adjustment.discount), adjustment.effective_from, adjustment.effective_to),
         };
         let to = to.map(|to| format!(" to {}", moment(to))).unwrap_or_default();
         format!("{text} from {}{to}", moment(from))

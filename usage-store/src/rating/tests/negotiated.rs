@@ -1,8 +1,6 @@
 //! What an org or a team negotiated. Expected amounts are worked out by hand.
 
-use tollgate_record::{
-    Adjustment, Amount, Cost, CostStatus, Meter, Payer, Price, PriceList, Terms, Timestamp, Usage, UsageSource,
-};
+use tollgate_record::{Adjustment, Amount, Cost, CostStatus, Meter, Payer, Price, PriceList, Terms, Timestamp, Usage, UsageSource};
 
 use super::super::{PriceBook, explain, rate, stored};
 use super::{amount, call, list, name, now, price, reported};
@@ -84,7 +82,11 @@ fn cost_is_what_was_negotiated_and_list_cost_what_was_not() {
     assert_eq!(cost.charges[0].unit_price, Some(amount("0.00000255")));
     // Nobody else pays less.
     for payer in [EVERYONE, (Some("other"), None), (Some("other"), Some("growth"))] {
-        assert_eq!(both(&paid(&book, payer, &usage)), ("18.15".into(), "18.15".into()), "{payer:?}");
+        assert_eq!(
+            both(&paid(&book, payer, &usage)),
+            ("18.15".into(), "18.15".into()),
+            "{payer:?}"
+        );
     }
 }
 
@@ -95,7 +97,11 @@ fn a_price_of_its_own_holds_for_its_meter_and_the_rest_costs_the_list_price() {
     let cost = paid(&book, ACME, &reported(1_000_000, 1_000_000));
     assert_eq!(both(&cost), ("16.8".into(), "18".into()));
     let version = cost.price_version.unwrap();
-    let parts: Vec<&str> = version.as_str().split('+').map(|part| part.split('@').next().unwrap()).collect();
+    let parts: Vec<&str> = version
+        .as_str()
+        .split('+')
+        .map(|part| part.split('@').next().unwrap())
+        .collect();
     assert_eq!(parts, ["acme", "openai-shipped"]);
 }
 
@@ -152,7 +158,10 @@ fn a_price_beats_the_adjustments_of_its_list() {
 
 #[test]
 fn a_markup_is_owed_on_top() {
-    let book = PriceBook::new(vec![shipped(), terms("acme", ACME, vec![], vec![adjustment("*", None, "-0.03")])]);
+    let book = PriceBook::new(vec![
+        shipped(),
+        terms("acme", ACME, vec![], vec![adjustment("*", None, "-0.03")]),
+    ]);
     let cost = paid(&book, ACME, &reported(1_000_000, 0));
     assert_eq!(both(&cost), ("3.09".into(), "3".into()));
 }
@@ -287,7 +296,10 @@ fn terms_hold_from_their_first_day_until_their_last() {
 
 #[test]
 fn estimated_usage_stays_estimated() {
-    let book = PriceBook::new(vec![shipped(), terms("acme", ACME, vec![], vec![adjustment("*", None, "0.1")])]);
+    let book = PriceBook::new(vec![
+        shipped(),
+        terms("acme", ACME, vec![], vec![adjustment("*", None, "0.1")]),
+    ]);
     let usage = Usage {
         source: UsageSource::Estimated,
         ..reported(10, 10)
@@ -301,11 +313,7 @@ fn versions_that_are_too_long_together_keep_their_hashes() {
         let own = vec![price("m", meter, "1")];
         terms(&format!("{list_name}{}", "x".repeat(127)), payer, own, vec![])
     };
-    let lists = vec![
-        shipped(),
-        long("a", ACME, Meter::Input),
-        long("b", GROWTH, Meter::Output),
-    ];
+    let lists = vec![shipped(), long("a", ACME, Meter::Input), long("b", GROWTH, Meter::Output)];
     let book = PriceBook::new(lists);
     let version = paid(&book, ACME_GROWTH, &reported(1, 1)).price_version.unwrap();
     assert!(version.as_str().len() <= tollgate_record::Name::MAX_BYTES);
@@ -354,7 +362,10 @@ fn an_explanation_names_every_list_that_was_asked() {
         .tries
         .iter()
         .map(|tried| {
-            let found = tried.found.as_ref().map_or(if tried.adjusts { "adjusts" } else { "-" }, |found| found.as_str());
+            let found = tried
+                .found
+                .as_ref()
+                .map_or(if tried.adjusts { "adjusts" } else { "-" }, |found| found.as_str());
             format!("{} {} {found}", tried.list, tried.model)
         })
         .collect();

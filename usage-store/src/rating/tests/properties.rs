@@ -1,7 +1,9 @@
 //! What holds for every usage and every book.
 
 use proptest::prelude::*;
-use tollgate_record::{Adjustment, Amount, Call, Cost, CostStatus, Meter, Payer, Price, PriceList, Terms, Timestamp, Usage, UsageSource};
+use tollgate_record::{
+    Adjustment, Amount, Call, Cost, CostStatus, Meter, Payer, Price, PriceList, Terms, Timestamp, Usage, UsageSource,
+};
 
 use super::super::{PriceBook, rate};
 use super::{call, list, name, now, price};

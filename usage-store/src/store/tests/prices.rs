@@ -21,7 +21,13 @@ fn times(times: i128) -> PriceList {
 /// Texts of a query's first column.
 async fn texts(tables: &dyn Tables, query: &str) -> Vec<String> {
     let batch = sql(tables, query).await;
-    batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect()
+    batch
+        .column(0)
+        .as_string::<i32>()
+        .iter()
+        .flatten()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test]
@@ -46,12 +52,23 @@ async fn a_call_is_priced_by_the_book_of_its_start_and_every_version_is_kept() {
     let in_force = texts(&*tables, "SELECT DISTINCT price_version FROM prices WHERE in_force").await;
     let explained = "SELECT u.price_version FROM usage u JOIN prices p ON u.price_version = p.price_version AND p.meter = 'input' ORDER BY u.cost";
     let of_calls = texts(&*tables, explained).await;
-    assert_eq!(of_calls.len(), 3, "every call's version is in the table, and has one price of input");
+    assert_eq!(
+        of_calls.len(),
+        3,
+        "every call's version is in the table, and has one price of input"
+    );
     assert_eq!(of_calls.last(), in_force.first());
     let recalculated = "SELECT count(*) FROM (SELECT u.cost, sum(u.c['quantity'] * p.price / p.per) AS again FROM \
         (SELECT call_id, cost, price_version, unnest(charges) AS c FROM usage) u \
         JOIN prices p ON u.price_version = p.price_version AND u.c['meter'] = p.meter GROUP BY u.call_id, u.cost) WHERE cost <> again";
-    assert_eq!(sql(&*tables, recalculated).await.column(0).as_primitive::<Int64Type>().value(0), 0);
+    assert_eq!(
+        sql(&*tables, recalculated)
+            .await
+            .column(0)
+            .as_primitive::<Int64Type>()
+            .value(0),
+        0
+    );
     drop((ledger, tables));
     store.close().await.unwrap();
 
@@ -102,9 +119,16 @@ async fn an_orgs_terms_are_applied_and_kept() {
     assert_eq!((column(0), column(1)), (vec![COST / 4 * 3, COST], vec![COST, COST]));
     let kept = "SELECT concat(for_org, ' ', model, ' ', discount, ' ', source) FROM prices WHERE price IS NULL AND meter IS NULL";
     assert_eq!(texts(&*store.tables(), kept).await, ["acme * 0.250000000000 contract 4711"]);
-    let of_terms = texts(&*store.tables(), "SELECT DISTINCT price_version FROM prices WHERE for_org = 'acme'").await;
+    let of_terms = texts(
+        &*store.tables(),
+        "SELECT DISTINCT price_version FROM prices WHERE for_org = 'acme'",
+    )
+    .await;
     let of_call = texts(&*store.tables(), "SELECT price_version FROM usage WHERE cost < list_cost").await;
-    assert!(of_call[0].starts_with(&format!("{}+list@", of_terms[0])), "{of_call:?} {of_terms:?}");
+    assert!(
+        of_call[0].starts_with(&format!("{}+list@", of_terms[0])),
+        "{of_call:?} {of_terms:?}"
+    );
     store.close().await.unwrap();
 }
 
@@ -113,15 +137,25 @@ async fn price_files_of_the_first_format_are_read() {
     let folder = TempDir::new().unwrap();
     let list = times(2);
     let version = PriceBook::new(vec![list.clone()]).lists().next().unwrap().1.clone();
-    let content = (&version, (&list.name, &list.provider, &list.currency, list.shipped, &list.prices));
+    let content = (
+        &version,
+        (&list.name, &list.provider, &list.currency, list.shipped, &list.prices),
+    );
     let bytes = [b"TOLLPRC1".as_slice(), &postcard::to_stdvec(&content).unwrap()].concat();
     std::fs::create_dir_all(folder.path().join("prices")).unwrap();
     std::fs::write(folder.path().join("prices/old.prices"), bytes).unwrap();
     let store = open(&folder).await;
-    let versions = texts(&*store.tables(), "SELECT DISTINCT price_version FROM prices ORDER BY in_force").await;
+    let versions = texts(
+        &*store.tables(),
+        "SELECT DISTINCT price_version FROM prices ORDER BY in_force",
+    )
+    .await;
     assert_eq!((versions.len(), &*versions[0]), (2, version.as_str()));
     store.close().await.unwrap();
     std::fs::write(folder.path().join("prices/new.prices"), b"TOLLPRC3 and more").unwrap();
-    let error = Store::open(config(&folder), prices()).await.err().expect("a later format is refused");
+    let error = Store::open(config(&folder), prices())
+        .await
+        .err()
+        .expect("a later format is refused");
     assert!(error.to_string().contains("TOLLPRC3"), "{error}");
 }

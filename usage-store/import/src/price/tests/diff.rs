@@ -70,9 +70,17 @@ fn what_was_negotiated_is_compared_with_what_was_negotiated_with_the_same() {
         }];
         list
     };
-    let changes = diff(&[terms("x", "0.15"), terms("y", "0.1")], &[terms("x", "-0.03"), terms("y", "0.1")]);
+    let changes = diff(
+        &[terms("x", "0.15"), terms("y", "0.1")],
+        &[terms("x", "-0.03"), terms("y", "0.1")],
+    );
     let text: Vec<String> = changes.iter().map(ToString::to_string).collect();
-    let expected = "openai: org x: *, every meter: list price plus 0.03 of it from 2026-01-01, was list price less 0.15 of it from 2026-01-01";
+    let expected =
+        "openai: org x: *, every meter: list price plus 0.03 of it from 2026-01-01, was list price less 0.15 of it from 2026-01-01";
     assert_eq!(text, [expected]);
-    assert_eq!(diff(&[terms("x", "0.1")], &[terms("z", "0.1")]).len(), 4, "another org, another entry");
+    assert_eq!(
+        diff(&[terms("x", "0.1")], &[terms("z", "0.1")]).len(),
+        4,
+        "another org, another entry"
+    );
 }
