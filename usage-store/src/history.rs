@@ -36,7 +36,7 @@ fn encode(version: &Name, list: &PriceList) -> Vec<u8> {
 
 /// Reads [`encode`].
 fn decode(bytes: &[u8]) -> Option<(Name, PriceList)> {
-    let (magic, rest) = bytes.split_first_chunk()?;
+    let (magic, rest) = bytes.split_first_chunk::<8>()?;
     let (version, content) = postcard::take_from_bytes(rest).ok()?;
     let [plain, with_terms] = MAGIC;
     let list = if magic == plain {

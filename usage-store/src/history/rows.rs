@@ -32,9 +32,9 @@ pub(super) fn batch(lists: &BTreeMap<Name, PriceList>, current: &[Name]) -> Resu
     let text = |get: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(get).collect::<StringArray>()) };
     let flag =
         |get: &dyn Fn(&Row<'_>) -> bool| -> ArrayRef { Arc::new(rows.iter().map(|row| Some(get(row))).collect::<BooleanArray>()) };
-    let decimal = |get: &dyn Fn(&Row<'_>) -> Option<Amount>| -> Result<ArrayRef, Error> {
+    let decimal = |get: &dyn Fn(&Row<'_>) -> Option<Amount>| -> ArrayRef {
         let values = rows.iter().map(|row| get(row).map(Amount::units));
-        Ok(Arc::new(values.collect::<Decimal128Array>().with_data_type(DECIMAL)))
+        Arc::new(values.collect::<Decimal128Array>().with_data_type(DECIMAL))
     };
     let time = |get: &dyn Fn(&Row<'_>) -> Option<Timestamp>| -> ArrayRef {
         let values = rows.iter().map(|row| get(row).map(Timestamp::unix_us));
@@ -62,8 +62,8 @@ pub(super) fn batch(lists: &BTreeMap<Name, PriceList>, current: &[Name]) -> Resu
         ("meter", text(&|row| Some(row.entry.meter()?.as_str().to_owned())), true),
         ("unit", text(&|row| Some(row.entry.meter()?.unit().to_owned())), true),
         ("per", int(&|row| Some(row.price()?.per)), true),
-        ("price", decimal(&|row| Some(row.price()?.price))?, true),
-        ("discount", decimal(&|row| Some(row.entry.discount()))?, false),
+        ("price", decimal(&|row| Some(row.price()?.price)), true),
+        ("discount", decimal(&|row| Some(row.entry.discount())), false),
         ("currency", text(&|row| Some(row.list.currency.to_string())), false),
         ("effective_from", time(&|row| Some(row.entry.period().0)), false),
         ("effective_to", time(&|row| row.entry.period().1), true),
