@@ -1,7 +1,7 @@
 //! Price files of others, and the YAML that is made of them.
 
 use proptest::prelude::*;
-use tollgate_record::{Amount, Meter, Price, PriceList, Timestamp};
+use tollgate_record::{Adjustment, Amount, Meter, Price, PriceList, Timestamp};
 
 use super::{amount, day, list, name, options, price};
 use crate::price::scope::moment;
@@ -341,4 +341,28 @@ proptest! {
         let read = tollgate_controller::shipped_prices(&yaml).map_err(|problems| format!("{problems:?} in {yaml}"));
         prop_assert_eq!(read, Ok(original));
     }
+}
+
+#[test]
+fn negotiated_prices_are_read_back_as_they_were() {
+    let adjustment = |model: &str, meter, discount: &str, source: Option<&str>| Adjustment {
+        model: name(model),
+        meter,
+        discount: discount.parse().unwrap(),
+        effective_from: day("2026-01-01"),
+        effective_to: source.map(|_| day("2027-01-01")),
+        source: source.map(Into::into),
+    };
+    let mut original = list(vec![]);
+    original.shipped = true;
+    original.terms.team = Some(name("yes"));
+    original.terms.adjustments = vec![
+        adjustment("*", None, "0.125", Some("contract ${env:SECRET}")),
+        adjustment("gpt-5*", Some(Meter::Output), "-0.03", None),
+    ];
+    let read = |list: &PriceList| tollgate_controller::shipped_prices(&to_yaml(list)).unwrap();
+    assert_eq!(read(&original), original);
+    original.terms.org = Some(name("acme"));
+    original.prices = vec![price("a", Meter::Input, "1")];
+    assert_eq!(read(&original), original);
 }
