@@ -2,7 +2,7 @@
 
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tollgate/target
 
-.PHONY: run test torture bench bench-ledger release fmt setup
+.PHONY: run test torture bench bench-ledger bench-meter fuzz release fmt setup
 
 run: ## builds and starts the gateway with the quickstart configuration; needs Rust only
 	cargo run -- quickstart
@@ -16,11 +16,17 @@ test: setup ## everything that must hold before a change is merged
 torture: setup ## kills a loaded gateway 200 times and audits its books after each; TOLLGATE_TORTURE_SEED repeats a run
 	TOLLGATE_TORTURE_ROUNDS=$${TOLLGATE_TORTURE_ROUNDS:-200} cargo test --workspace --test e2e -- torture
 
-bench: bench-ledger ## measures the optimised build; see BENCHMARKS.md
+bench: bench-ledger bench-meter ## measures the optimised build; see BENCHMARKS.md
 	tests/bench/run.sh
 
 bench-ledger: ## the ledger's part of it: 12 GB of disk
 	tests/bench/ledger.sh
+
+bench-meter: ## what metering adds to a frame of a stream, in instructions
+	tests/bench/meter.sh
+
+fuzz: ## runs each fuzz target for TOLLGATE_FUZZ_SECONDS (300) with cargo-fuzz; see docs/fuzzing.md
+	tests/fuzz.sh
 
 release: ## the optimised binary
 	cargo build --release

@@ -7,7 +7,7 @@ use crate::anthropic::Counts;
 use crate::shape::Shape;
 use crate::sse::Listener;
 use crate::template::{Places, Sources};
-use crate::{anthropic, bedrock, cohere, frames, gemini, json, mistral, openai, peek};
+use crate::{anthropic, bedrock, cohere, frames, gemini, json, mistral, openai, peek, work};
 
 /// Facts of one answer.
 #[derive(Debug)]
@@ -43,6 +43,7 @@ pub(crate) struct Answer {
 
 /// Notes a field that no codec knows; later values replace earlier ones, zeros and what exceeds the record's limit are not kept.
 pub(crate) fn unknown(fields: &mut Vec<UnknownUsage>, path: &str, quantity: u64) {
+    work::look_at(path.len());
     if let Some(field) = fields.iter_mut().find(|field| *field.field == *path) {
         field.quantity = quantity;
     } else if quantity > 0 && fields.len() < Usage::MAX_UNKNOWN {
@@ -78,8 +79,17 @@ impl Answer {
         }
     }
 
+    /// Bytes of memory that grow with what is read.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn retained_bytes(&self) -> usize {
+        let unknown = self.usage.unknown.iter().chain(self.anthropic.unknown()).chain(self.gemini.unknown());
+        let fields: usize = unknown.map(|field| size_of::<UnknownUsage>() + field.field.len()).sum();
+        fields + self.decoded.capacity() + self.gemini.pending_bytes()
+    }
+
     /// Reads a whole JSON answer; returns whether it is JSON.
     pub(crate) fn document(&mut self, document: &[u8]) -> bool {
+        work::look_at(document.len());
         match self.shape.clone() {
             Shape::Chat | Shape::Completion | Shape::Embeddings => openai::completion(self, document),
             Shape::Response => openai::response(self, document),
@@ -149,6 +159,7 @@ impl Answer {
 
     /// Reads a message of a stream of AWS's; returns what it says in JSON.
     pub(crate) fn frame<'a>(&'a mut self, message: frames::Message<'a>) -> &'a [u8] {
+        work::look_at(message.payload.len());
         bedrock::message(self, message);
         if message.name == b"chunk" {
             &self.decoded
@@ -166,6 +177,7 @@ impl Answer {
 
     /// Reads an object of a stream that is a JSON array.
     pub(crate) fn element(&mut self, element: &[u8]) {
+        work::look_at(element.len());
         gemini::chunk(self, element);
     }
 
@@ -276,9 +288,10 @@ impl Answer {
 
 impl Listener for Answer {
     fn data(&mut self, data: &[u8], named_error: bool) -> bool {
+        work::look_at(data.len());
         let mut remove = false;
         match &self.shape {
-            Shape::Chat | Shape::Completion => remove = openai::chunk(self, data) && self.removes_usage,
+            Shape::Chat | Shape::Completion => remove = openai::chunk(self, data) && self.removes_usage && !self.terminal,
             Shape::Response => openai::event(self, data),
             Shape::Message => anthropic::event(self, data),
             Shape::Content => gemini::chunk(self, data),

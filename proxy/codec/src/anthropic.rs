@@ -44,6 +44,9 @@ struct Compaction {
     output: u64,
 }
 
+/// Longest kind of an iteration that is told in full, in bytes.
+const KIND_BYTES_MAX: usize = 64;
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Message<'a> {
@@ -184,6 +187,11 @@ pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
 // === impl Counts ===
 
 impl Counts {
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = &UnknownUsage> {
+        self.unknown.iter().chain(&self.unknown_iterations)
+    }
+
     /// Iterations of a message are parts of the totals, except compactions. An iteration of any other kind may run on another model and nothing
     /// says whether the totals hold it: it is shown as unknown.
     fn take_iterations(&mut self, iterations: &RawValue) {
@@ -195,6 +203,8 @@ impl Counts {
         for iteration in iterations {
             let kind = json::find(iteration.get().as_bytes(), &[json::Step::Key("type".into())]).and_then(json::text);
             let kind = kind.as_deref().unwrap_or_default();
+            // It becomes a part of every field's name.
+            let kind = kind.get(..kind.floor_char_boundary(KIND_BYTES_MAX)).unwrap_or_default();
             if matches!(kind, "message" | "fallback_message") {
                 continue;
             }

@@ -11,15 +11,15 @@
 use base64_simd::STANDARD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tollgate_record::{Name, UsageSource};
+use tollgate_record::{Name, Usage, UsageSource};
 
 use crate::answer::{Answer, unknown};
 use crate::frames::Message;
 use crate::json::{self, Leaf};
-use crate::{anthropic, openai, peek};
+use crate::{anthropic, openai, peek, work};
 
 /// Longest chunk of an invocation that is decoded, in bytes of base64.
-const CHUNK_BYTES_MAX: usize = 16 << 20;
+const CHUNK_BYTES_MAX: usize = work::limit(16 << 20);
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -141,6 +141,7 @@ fn chunk(answer: &mut Answer, payload: &[u8]) {
 
 fn decode(payload: &[u8], decoded: &mut Vec<u8>) -> bool {
     decoded.clear();
+    work::look_at(payload.len());
     peek::BYTES
         .first_text(payload)
         .filter(|coded| coded.len() <= CHUNK_BYTES_MAX)
@@ -277,13 +278,15 @@ fn take_guardrail(answer: &mut Answer, guardrail: &RawValue) {
         let Some((_, name)) = path.rsplit_once("invocationMetrics.usage.") else {
             return;
         };
+        work::look_at(units.len());
         if let Leaf::Count(count) = leaf
             && name.ends_with("Units")
             && !name.ends_with("FreeUnits")
         {
-            match units.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum = sum.saturating_add(count),
-                None => units.push((name.to_owned(), count)),
+            if let Some((_, sum)) = units.iter_mut().find(|(known, _)| known == name) {
+                *sum = sum.saturating_add(count);
+            } else if units.len() < Usage::MAX_UNKNOWN {
+                units.push((name.to_owned(), count));
             }
         }
     });

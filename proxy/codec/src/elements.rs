@@ -2,13 +2,15 @@
 //!
 //! Invariants:
 //! 1. Every byte is looked at once, however the stream is cut into frames.
-//! 2. At most one element is held, of at most [`ELEMENT_BYTES_MAX`] bytes; a longer one passes unread.
+//! 2. At most one element is held, of at most [`ELEMENT_BYTES_MAX`] bytes; a longer one passes unread, however it is cut into frames.
 //! 3. A document that is no array is one element.
 
 use memchr::memchr2;
 
+use crate::work;
+
 /// Longest element that is read, in bytes.
-const ELEMENT_BYTES_MAX: usize = 16 << 20;
+const ELEMENT_BYTES_MAX: usize = work::limit(16 << 20);
 
 /// Splits an array into its objects.
 #[derive(Debug, Default)]
@@ -37,8 +39,15 @@ impl Splitter {
         self.ended
     }
 
+    /// Bytes of memory that it keeps.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Reads more of the stream; `each` hears every complete element.
     pub(crate) fn read(&mut self, bytes: &[u8], mut each: impl FnMut(&[u8])) {
+        work::look_at(bytes.len());
         let mut start = 0;
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -99,7 +108,8 @@ impl Splitter {
 
     fn end_element(&mut self, end: &[u8], each: &mut impl FnMut(&[u8])) {
         self.around = None;
-        if std::mem::take(&mut self.skip) {
+        if std::mem::take(&mut self.skip) || self.held.len() + end.len() > ELEMENT_BYTES_MAX {
+            self.held.clear();
             return;
         }
         if self.held.is_empty() {
@@ -149,6 +159,17 @@ mod tests {
         }
         assert_eq!(split("<html>", 2), (vec![], false));
         assert_eq!(split("]]}[{", 1), (vec![], true));
+    }
+
+    #[test]
+    fn whether_an_element_is_too_long_does_not_depend_on_its_frames() {
+        let element = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        for (bytes, heard) in [(ELEMENT_BYTES_MAX, 2), (ELEMENT_BYTES_MAX + 1, 1)] {
+            let text = format!("[{},{{}}]", element(bytes));
+            for size in [text.len(), 5 << 20, bytes + 1, bytes] {
+                assert_eq!(split(&text, size).0.len(), heard, "{bytes} {size}");
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! - An image counts 765 tokens, with `detail: low` 85 (OpenAI, 1024 x 1024 pixels in tiles of 170 on a base of 85), 258 at Google (documentation,
 //!   "Understand and count tokens": a tile), and 1600 at Anthropic (documentation, "Vision": the largest image that is not scaled down). Base64 of documents and sound counts a token for 16 characters.
 //! - Beyond [`COUNTED_BYTES_MAX`] of text, and where a stream's kept beginning ends, counts are extrapolated by bytes.
+//! - A body of more than [`VALUES_MAX`] values is not taken apart: its memory would be many times its size.
 //! - Reasoning that a provider does not send is not seen, and not counted.
 
 use serde_json::Value;
@@ -21,6 +22,9 @@ const COUNTED_BYTES_MAX: usize = 1 << 20;
 
 /// Longest piece that is counted at once, in bytes: it bounds what a text of one endless word costs.
 const PIECE_BYTES_MAX: usize = 4096;
+
+/// Most values of a JSON document that is taken apart, about: 32 bytes each, and more with their names.
+const VALUES_MAX: usize = 1 << 20;
 
 /// Bytes of a text that cannot be taken apart for one token.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -112,7 +116,7 @@ struct Counter {
 /// Input tokens of a request.
 pub(crate) fn input(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
     let mut counter = Counter::new(model, shape);
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+    let Some(request) = parsed(body) else {
         return (body.len() as u64).div_ceil(BYTES_PER_TOKEN);
     };
     let mut found = false;
@@ -142,7 +146,7 @@ pub(crate) fn input(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
 
 /// Output tokens of a JSON answer.
 pub(crate) fn output(model: Option<&str>, shape: &Shape, body: &[u8]) -> u64 {
-    let Ok(answer) = serde_json::from_slice::<Value>(body) else {
+    let Some(answer) = parsed(body) else {
         return (body.len() as u64).div_ceil(BYTES_PER_TOKEN);
     };
     let mut counter = Counter::new(model, shape);
@@ -188,6 +192,12 @@ pub(crate) fn streamed(model: Option<&str>, shape: &Shape, start: &[u8], total_b
         }
     }
     scaled(counter.total(), total_bytes, start.len() as u64)
+}
+
+/// The document, unless it has more values than are taken apart: each stands behind a comma or a bracket.
+fn parsed(body: &[u8]) -> Option<Value> {
+    let may_have_many = body.len() > VALUES_MAX && memchr::memchr3_iter(b',', b'[', b'{', body).count() > VALUES_MAX;
+    if may_have_many { None } else { serde_json::from_slice(body).ok() }
 }
 
 /// Output tokens of an answer that cannot be read.
@@ -497,6 +507,21 @@ mod tests {
             assert_eq!(streamed(None, &shape, stream.as_bytes(), 0), tokens, "{event}");
             assert_eq!(streamed(None, &shape, stream.as_bytes(), 2 * stream.len() as u64), 2 * tokens);
         }
+    }
+
+    #[test]
+    fn a_document_of_very_many_values_is_counted_by_bytes() {
+        let body = |count: usize| format!(r#"{{"input":[{}0]}}"#, "0,".repeat(count));
+        // A number is a token of a text that was cut already.
+        let some = body(VALUES_MAX / 2);
+        assert_eq!(input(None, &Shape::Embeddings, some.as_bytes()), VALUES_MAX as u64 / 2 + 1);
+        let many = body(VALUES_MAX);
+        assert_eq!(
+            input(None, &Shape::Embeddings, many.as_bytes()),
+            (many.len() as u64).div_ceil(BYTES_PER_TOKEN)
+        );
+        let text = format!(r#"{{"input":"{}"}}"#, "x".repeat(2 * VALUES_MAX));
+        assert!(parsed(text.as_bytes()).is_some(), "a long text is one value");
     }
 
     #[test]

@@ -11,8 +11,10 @@
 
 use bytes::{Buf, BytesMut};
 
+use crate::work;
+
 /// Longest message that is read, in bytes.
-const MESSAGE_BYTES_MAX: usize = 16 << 20;
+const MESSAGE_BYTES_MAX: usize = work::limit(16 << 20);
 
 const PRELUDE_BYTES: usize = 12;
 const CRC_BYTES: usize = 4;
@@ -50,6 +52,12 @@ impl Splitter {
     /// Whether the stream is none, or is damaged.
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
+    }
+
+    /// Bytes of memory that it keeps.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.held.capacity()
     }
 
     /// Reads more of the stream; `each` hears every complete message.
@@ -100,6 +108,7 @@ impl Splitter {
 }
 
 fn parse(bytes: &[u8]) -> Parsed<'_> {
+    work::look_at(PRELUDE_BYTES);
     let Some((prelude, rest)) = bytes.split_at_checked(PRELUDE_BYTES) else {
         return Parsed::Unfinished;
     };
@@ -120,6 +129,7 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
     ) else {
         return Parsed::Unfinished;
     };
+    work::look_at(total);
     let covered = bytes.get(..total - CRC_BYTES).unwrap_or_default();
     if crc32fast::hash(covered) != crc.get_u32() {
         return Parsed::Broken;

@@ -346,6 +346,19 @@ pub(crate) fn predictions(answer: &mut Answer, document: &[u8], model: Option<&s
     true
 }
 
+// === impl Told ===
+
+#[cfg(any(test, fuzzing))]
+impl Told {
+    pub(crate) fn unknown(&self) -> impl Iterator<Item = &UnknownUsage> {
+        self.counts.unknown.iter()
+    }
+
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.pending.capacity()
+    }
+}
+
 // === impl Modalities ===
 
 impl Modalities {

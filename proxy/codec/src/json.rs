@@ -10,6 +10,8 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use tollgate_record::Name;
 
+use crate::work;
+
 /// One step from a JSON value to a part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -85,12 +87,14 @@ pub(crate) fn span(whole: &[u8], part: &RawValue) -> Option<Range<usize>> {
 
 /// The value at the end of a path; of repeated members the last counts.
 pub(crate) fn find<'a>(json: &'a [u8], path: &[Step]) -> Option<&'a RawValue> {
+    work::look_at(json.len());
     let mut parser = serde_json::Deserializer::from_slice(json);
     Find(path).deserialize(&mut parser).ok().flatten()
 }
 
 /// Tells every number and string of a value with its dotted path; elements of arrays share the path `name[]`.
 pub(crate) fn leaves(raw: &RawValue, mut visit: impl FnMut(&str, Leaf<'_>)) {
+    work::look_at(raw.get().len());
     let mut path = String::new();
     let walk = Walk {
         path: &mut path,

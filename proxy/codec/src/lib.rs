@@ -36,6 +36,8 @@ mod error;
 mod estimate;
 mod form;
 mod frames;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod gemini;
 mod json;
 mod members;
@@ -50,6 +52,7 @@ mod request;
 mod shape;
 mod sse;
 mod template;
+mod work;
 
 pub use codec::{AbortRule, Codec};
 pub use defaults::Defaults;

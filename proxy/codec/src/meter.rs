@@ -196,6 +196,12 @@ impl Meter {
         }
     }
 
+    /// What it reads with, unless the body cannot be read.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn reader(&mut self) -> Option<&mut Reader> {
+        (!self.unreadable).then(|| self.body.reader_mut())
+    }
+
     fn misses_output(&self) -> bool {
         let answer = &self.body.reader().answer;
         answer.shape.has_output() && !answer.output_is_final

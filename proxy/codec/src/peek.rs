@@ -8,6 +8,8 @@ use memchr::memmem::{Finder, FinderRev};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::work;
+
 /// A key that is looked for often.
 pub(crate) struct Key {
     finder: Finder<'static>,
@@ -56,11 +58,13 @@ impl Key {
 
     /// Whether the text stands anywhere.
     pub(crate) fn is_in(&self, json: &[u8]) -> bool {
+        work::look_at(json.len());
         self.finder.find(json).is_some()
     }
 
     /// Whether the key stands anywhere with a value other than null.
     pub(crate) fn has_value_in(&self, json: &[u8]) -> bool {
+        work::look_at(json.len());
         self.finder
             .find_iter(json)
             .any(|at| value_at(json, at + self.bytes).is_some_and(|value| !value.starts_with(b"null")))
@@ -75,6 +79,7 @@ impl Key {
     /// The last value and its text, if it is a member of the document itself and the document is whole: what a model generates may have members of
     /// that name.
     pub(crate) fn last_of_top<'a, T: Deserialize<'a>>(&self, json: &'a [u8]) -> Option<(T, &'a [u8])> {
+        work::look_at(json.len());
         let value = value_at(json, self.reverse.rfind(json)? + self.bytes)?;
         let mut values = serde_json::Deserializer::from_slice(value).into_iter::<T>();
         let read = values.next()?.ok()?;

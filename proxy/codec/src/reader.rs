@@ -12,9 +12,10 @@ use crate::estimate;
 use crate::frames;
 use crate::shape::Shape;
 use crate::sse::Splitter;
+use crate::work;
 
 /// What is kept of a stream's beginning, in bytes, so that its output can be estimated if its usage never comes.
-const KEPT_BYTES_MAX: usize = 64 << 10;
+const KEPT_BYTES_MAX: usize = work::limit(64 << 10);
 
 /// Reads one answer.
 #[derive(Debug)]
@@ -88,12 +89,12 @@ impl Reader {
                     return bytes;
                 }
                 // Nothing is removed behind the terminal event, and a caller that has it need not ask for more.
-                self.answer.removes_usage = false;
-                let held = splitter.rest(&mut self.answer);
-                if held.is_empty() {
-                    bytes
-                } else {
-                    [bytes, held].concat().into()
+                match splitter.release() {
+                    None => bytes,
+                    Some(held) => {
+                        self.answer.removes_usage = false;
+                        if held.is_empty() { bytes } else { [&bytes, held].concat().into() }
+                    }
                 }
             }
             _ => {
@@ -179,6 +180,25 @@ impl Reader {
             Mode::Document(collector) if collector.is_whole() => Some(estimate::output(model, shape, &collector.start())),
             Mode::Document(collector) => Some(estimate::unread(collector.total() as u64)),
         }
+    }
+
+    /// Bytes of memory that it keeps.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn retained_bytes(&self) -> usize {
+        let of_mode = match &self.mode {
+            Mode::Opaque => 0,
+            Mode::Document(collector) => collector.retained_bytes(),
+            Mode::Events(splitter) => splitter.retained_bytes(),
+            Mode::Elements(splitter) => splitter.retained_bytes(),
+            Mode::Frames(splitter) => splitter.retained_bytes(),
+        };
+        of_mode + self.kept.text.capacity() + self.answer.retained_bytes()
+    }
+
+    /// All that an estimate of the output depends on.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn kept(&self) -> (&[u8], u64) {
+        (&self.kept.text, self.kept.total)
     }
 
     fn count(&mut self, text: &[u8]) {

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! 1. Every byte is searched for a line's end once, however the stream is cut into frames.
-//! 2. At most one event is held, of at most [`EVENT_BYTES_MAX`] bytes; a longer one passes unread.
+//! 2. At most one event is held, of at most [`EVENT_BYTES_MAX`] bytes; a longer one passes unread from there on, however it is cut into frames.
 //! 3. The listener hears a `data` line as soon as the line is complete, since clients that read line by line act on it then. Where an event
 //!    has several, it hears the joined text too, when the event is complete.
 
@@ -11,15 +11,17 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::{memchr2, memchr2_iter};
 
+use crate::work;
+
 /// Longest event that is read, in bytes: the last event of OpenAI's responses repeats the whole answer.
-pub(crate) const EVENT_BYTES_MAX: usize = 16 << 20;
+pub(crate) const EVENT_BYTES_MAX: usize = work::limit(16 << 20);
 
 /// Who wants to know what the events say. What it hears may be incomplete JSON, and may come twice.
 pub(crate) trait Listener {
     /// One `data` line, or the joined ones of one event; returns whether the event is to be taken out of the stream.
     fn data(&mut self, data: &[u8], named_error: bool) -> bool;
 
-    /// The beginning of an event that is too long to be read.
+    /// The first [`EVENT_BYTES_MAX`] bytes of an event that is too long to be read.
     fn too_long(&mut self, start: &[u8]);
 }
 
@@ -70,9 +72,6 @@ impl Splitter {
             let found = self.place.search(&self.held, listener);
             self.held.advance(found.complete);
         }
-        if self.is_too_long(listener) {
-            self.held = BytesMut::new();
-        }
     }
 
     /// Reads more of a stream and returns what is to be sent on: the complete events without those that the listener removed.
@@ -86,16 +85,12 @@ impl Splitter {
             let found = self.place.search(&self.held, listener);
             (self.held.split_to(found.complete).freeze(), found)
         };
-        let mut sent = without(whole, &found.removed);
-        if self.is_too_long(listener) {
-            let passed = std::mem::take(&mut self.held);
-            sent = if sent.is_empty() {
-                passed.freeze()
-            } else {
-                [sent, passed.freeze()].concat().into()
-            };
-        }
-        sent
+        without(whole, &found.removed)
+    }
+
+    /// What is held back of an edited stream that is read on and no longer edited; `None` while it belongs to an event that is taken out.
+    pub(crate) fn release(&self) -> Option<&[u8]> {
+        (!self.place.remove).then_some(&self.held)
     }
 
     /// Reads the line that has no end yet, as if the stream ended here; what is held stays held.
@@ -114,17 +109,10 @@ impl Splitter {
         if remove { Bytes::new() } else { rest }
     }
 
-    fn is_too_long(&mut self, listener: &mut impl Listener) -> bool {
-        let too_long = self.held.len() > EVENT_BYTES_MAX;
-        if too_long {
-            listener.too_long(&self.held);
-            self.place.line_begun = self.place.line_start < self.held.len();
-            self.place.skip = true;
-            self.place.remove = false;
-            self.place.searched = 0;
-            self.place.line_start = 0;
-        }
-        too_long
+    /// Bytes of memory that it keeps.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn retained_bytes(&self) -> usize {
+        self.held.capacity()
     }
 }
 
@@ -154,6 +142,7 @@ impl Place {
     fn search(&mut self, bytes: &[u8], listener: &mut impl Listener) -> Found {
         let mut found = Found::default();
         let mut at = self.searched;
+        work::look_at(bytes.len().saturating_sub(at));
         if self.after_cr && !bytes.is_empty() {
             self.after_cr = false;
             if bytes.get(at) == Some(&b'\n') {
@@ -189,11 +178,14 @@ impl Place {
                     ..Self::default()
                 };
                 found.complete = at;
-            } else if !self.skip {
+            } else if !self.skip && !self.is_too_long(bytes.get(found.complete..end).unwrap_or_default(), listener) {
                 self.line(line, listener);
             }
             self.line_begun = false;
             self.line_start = at;
+        }
+        if !self.skip && self.line_start < bytes.len() {
+            self.is_too_long(bytes.get(found.complete..).unwrap_or_default(), listener);
         }
         if self.skip {
             self.line_begun |= self.line_start < bytes.len();
@@ -207,6 +199,17 @@ impl Place {
         found
     }
 
+    /// Whether the event, up to a byte of one of its lines, is too long; from there on it passes.
+    fn is_too_long(&mut self, event: &[u8], listener: &mut impl Listener) -> bool {
+        if event.len() > EVENT_BYTES_MAX {
+            listener.too_long(event.get(..EVENT_BYTES_MAX).unwrap_or_default());
+            self.skip = true;
+            self.remove = false;
+            self.removed_cr = false;
+        }
+        self.skip
+    }
+
     fn line(&mut self, line: &[u8], listener: &mut impl Listener) {
         if let Some(data) = data_of(line) {
             self.data_lines += 1;
@@ -218,6 +221,7 @@ impl Place {
 
     fn end_event(&mut self, event: &[u8], listener: &mut impl Listener) {
         if self.data_lines > 1 && !self.skip {
+            work::look_at(event.len());
             let mut joined = Vec::with_capacity(event.len());
             let mut from = 0;
             for end in memchr2_iter(b'\n', b'\r', event).chain([event.len()]) {
@@ -310,6 +314,34 @@ mod tests {
         sent += splitter.edit(end, &mut heard).len();
         assert_eq!(sent, 6 + 20 * frame.len() + "\n\ndata: 1\n\n".len());
         assert_eq!((heard.too_long, heard.data), (1, vec!["1".to_owned(), "remove".to_owned()]));
+    }
+
+    #[test]
+    fn whether_an_event_is_too_long_does_not_depend_on_its_frames() {
+        let event = |bytes: usize| format!("data: {}\ndata: 2\n\ndata: 3\n\n", "x".repeat(bytes - "data: ".len()));
+        // The second line ends behind the limit; then it fits exactly.
+        for (first, too_long) in [(EVENT_BYTES_MAX, 1), (EVENT_BYTES_MAX - "\ndata: 2".len(), 0)] {
+            let stream = event(first);
+            for size in [stream.len(), 5 << 20, first + 4, first + 1] {
+                let (heard, sent) = split(&stream, size);
+                assert_eq!((heard.too_long, sent.len()), (too_long, stream.len()), "{size}");
+                let data: Vec<usize> = heard.data.iter().map(String::len).collect();
+                let first = first - "data: ".len();
+                // Two lines are heard one by one and together.
+                let expected = if too_long == 1 { vec![first, 1] } else { vec![first, 1, first + 2, 1] };
+                assert_eq!(data, expected, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_feed_within_a_long_event_is_not_that_of_a_removed_one() {
+        let (mut heard, mut splitter, mut sent) = (Heard::default(), Splitter::default(), 0);
+        let long = format!("data: {}\r", "x".repeat(EVENT_BYTES_MAX));
+        for frame in ["data: remove\r\r", &long, "\n\r\n"] {
+            sent += splitter.edit(Bytes::copy_from_slice(frame.as_bytes()), &mut heard).len();
+        }
+        assert_eq!(sent, long.len() + "\n\r\n".len());
     }
 
     #[test]

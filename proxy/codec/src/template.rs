@@ -361,7 +361,7 @@ fn scalar(raw: &str) -> Option<String> {
 }
 
 /// The steps of a JSONPath that has only members and elements counted from the start.
-fn steps(path: &str) -> Option<Vec<Step>> {
+pub(crate) fn steps(path: &str) -> Option<Vec<Step>> {
     let mut rest = path.strip_prefix('$')?;
     let mut steps = Vec::new();
     while !rest.is_empty() {

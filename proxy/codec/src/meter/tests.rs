@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod bedrock;
+mod bounds;
 mod broken;
 mod cases;
 mod cohere;

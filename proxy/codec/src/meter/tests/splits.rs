@@ -66,6 +66,30 @@ fn every_split_in_two_meters_and_sends_the_same() {
 }
 
 #[test]
+fn usage_behind_the_terminal_event_is_metered_and_sent_however_it_is_cut() {
+    let stream = [CHUNKS, DONE, USAGE_CHUNK].concat();
+    let call = || Call::stream(Codec::openai(), "/v1/chat/completions", r#"{"model":"m","stream":true}"#);
+    for at in 0..stream.len() {
+        let (first, second) = stream.as_bytes().split_at(at);
+        let seen = call().frames([first, second], End::Complete);
+        assert_eq!(seen.sent, stream, "split at {at}");
+        assert_eq!(
+            (seen.metered.usage.input, seen.metered.usage.source),
+            (Some(100), UsageSource::Reported),
+            "split at {at}"
+        );
+    }
+    // What belongs to an event that is taken out is not sent, though the terminal event is in it.
+    let odd = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7}}\ndata: [DONE]\n\ndata: 1\n\n";
+    let whole = call().frames([odd.as_bytes()], End::Complete);
+    for at in 0..odd.len() {
+        let (first, second) = odd.as_bytes().split_at(at);
+        assert_eq!(call().frames([first, second], End::Complete), whole, "split at {at}");
+    }
+    assert_eq!(whole.sent, "data: 1\n\n");
+}
+
+#[test]
 fn compressed_answers_are_metered_and_sent_as_they_are() {
     for coding in ["gzip", "deflate", "br", "zstd"] {
         for (call, text) in answers() {
