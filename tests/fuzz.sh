@@ -23,10 +23,10 @@ for target in $targets; do
   mkdir -p "$cache/$target"
   if [ -n "$minimize" ]; then
     merged=$(mktemp -d)
-    cargo fuzz run -O -s none "$target" "$merged" -- -merge=1 -max_len=4096 "$merged" "fuzz/corpus/$target" "$cache/$target"
+    cargo fuzz run -O -s none "$target" "$merged" -- -merge=1 -max_len=2048 "$merged" "fuzz/corpus/$target" "$cache/$target"
     rm -rf "fuzz/corpus/$target" && mv "$merged" "fuzz/corpus/$target" && chmod 755 "fuzz/corpus/$target"
   else
     cargo fuzz run -O -s none "$target" "$cache/$target" "fuzz/corpus/$target" -- \
-      -max_total_time="$seconds" -max_len=4096 -timeout=25 -rss_limit_mb=3000 -dict=fuzz/words.dict
+      -max_total_time="$seconds" -max_len=2048 -timeout=25 -rss_limit_mb=3000 -dict=fuzz/words.dict
   fi
 done

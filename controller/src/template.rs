@@ -281,9 +281,7 @@ impl Locator {
         let (location, identifier) = (location?, identifier?);
         let text = identifier.text()?;
         let wrong = match location {
-            Location::Payload => serde_json_path::JsonPath::parse(&text.resolved)
-                .err()
-                .map(|error| format!("is no JSONPath (RFC 9535): {error}")),
+            Location::Payload => json_path(&text.resolved).map(|reason| format!("is no JSONPath (RFC 9535): {reason}")),
             Location::Header => HeaderName::from_bytes(text.resolved.as_bytes())
                 .err()
                 .map(|_| "is no header name".to_owned()),
@@ -299,6 +297,18 @@ impl Locator {
             identifier: text.resolved,
         })
     }
+}
+
+/// What is wrong with a JSONPath.
+fn json_path(path: &str) -> Option<String> {
+    let mut bytes = path.bytes();
+    while let Some(byte) = bytes.next() {
+        // The parser (serde_json_path 0.7.2) panics where the text ends within such an escape.
+        if byte == b'\\' && bytes.next() == Some(b'u') && bytes.clone().take(4).filter(u8::is_ascii_hexdigit).count() < 4 {
+            return Some("`\\u` is not followed by four hexadecimal digits".to_owned());
+        }
+    }
+    serde_json_path::JsonPath::parse(path).err().map(|error| error.to_string())
 }
 
 /// What is wrong with the regular expression of a path parameter.

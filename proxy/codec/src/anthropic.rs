@@ -98,7 +98,7 @@ pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
         | b"content_block_start"
         | b"content_block_stop"
         | b"ping",
-    ) = peek::TYPE.first_text(data)
+    ) = peek::leading_type(data).or_else(|| peek::TYPE.first_text(data))
     {
         return;
     }

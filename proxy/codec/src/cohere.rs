@@ -45,7 +45,7 @@ pub(crate) fn answer(answer: &mut Answer, document: &[u8]) -> bool {
 
 /// An event of a streamed chat.
 pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
-    if !peek::MESSAGE_END.is_in(data) {
+    if peek::leading_type(data).is_some_and(|kind| kind != b"message-end") || !peek::MESSAGE_END.is_in(data) {
         return;
     }
     let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {

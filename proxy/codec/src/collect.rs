@@ -63,7 +63,7 @@ impl Collector {
         }
         if was_whole {
             self.end_small();
-            self.cut();
+            self.cut(&frame);
         }
         self.push_end(frame);
     }
@@ -107,11 +107,11 @@ impl Collector {
         frames + self.small.capacity() + (self.start.capacity() + self.end.capacity()) * size_of::<Bytes>()
     }
 
-    /// The answer has become too long: of the frames so far only the edges stay.
-    fn cut(&mut self) {
+    /// The answer has become too long with this frame: of those before it only the edges stay, and of the beginning what they lack.
+    fn cut(&mut self, last: &[u8]) {
         let frames = std::mem::take(&mut self.start);
         let mut kept = BytesMut::with_capacity(EDGE_BYTES);
-        for frame in &frames {
+        for frame in frames.iter().map(|frame| &**frame).chain([last]) {
             let room = EDGE_BYTES - kept.len();
             kept.extend_from_slice(frame.get(..room.min(frame.len())).unwrap_or_default());
         }

@@ -22,6 +22,9 @@ use crate::peek;
 /// How many chunks are parsed in search of the model before the meter gives up.
 const FIRST_LOOKS_MAX: u8 = 8;
 
+/// [`peek::OF_CONTENT`] where a chunk tells nothing but usage.
+const USAGE_ONLY: u32 = 1;
+
 /// What was told, before it is brought into the ledger's convention.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -161,12 +164,8 @@ pub(crate) fn chunk(answer: &mut Answer, data: &[u8]) {
     if first {
         answer.first_looks += 1;
     }
-    let tells_more = first
-        || peek::FINISH_REASON_CAMEL.is_in(data)
-        || peek::GROUNDING_METADATA.is_in(data)
-        || peek::PROMPT_FEEDBACK.is_in(data)
-        || peek::ERROR.has_value_in(data);
-    if tells_more || (peek::USAGE_METADATA.is_in(data) && !note_usage(answer, data)) {
+    let told = if first { u32::MAX } else { peek::OF_CONTENT.with_values(data) };
+    if told > USAGE_ONLY || (told == USAGE_ONLY && !note_usage(answer, data)) {
         take(answer, data);
     }
 }

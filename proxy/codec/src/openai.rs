@@ -134,7 +134,7 @@ pub(crate) fn chunk(answer: &mut Answer, data: &[u8]) -> bool {
     let first = answer.response_model.is_none() && answer.first_looks < FIRST_LOOKS_MAX;
     if first {
         answer.first_looks += 1;
-    } else if !peek::USAGE.has_value_in(data) && !peek::FINISH_REASON.has_value_in(data) && !peek::ERROR.has_value_in(data) {
+    } else if peek::OF_COMPLETION.with_values(data) == 0 {
         return false;
     }
     read_completion(answer, data).unwrap_or_default()
@@ -188,7 +188,7 @@ pub(crate) fn response(answer: &mut Answer, document: &[u8]) -> bool {
 /// An event of a streamed response.
 pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
     // Where `type` is not the first key, the first one that is found is that of an item, and the event is parsed.
-    match peek::TYPE.first_text(data) {
+    match peek::leading_type(data).or_else(|| peek::TYPE.first_text(data)) {
         Some(kind) if ends_response(kind) => {}
         Some(b"response.created" | b"response.in_progress" | b"response.queued") if answer.response_model.is_none() => {}
         Some(b"response.output_item.done") if peek::TOOL_CALLS.iter().any(|call| call.is_in(data)) => {}

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use memchr::memchr2;
 
 use crate::answer::Answer;
 use crate::collect::Collector;
@@ -223,8 +224,10 @@ impl Kept {
         let from = self.text.len();
         self.push(payload);
         // Inside JSON, line ends are spaces.
-        for byte in self.text.iter_mut().skip(from).filter(|byte| matches!(byte, b'\n' | b'\r')) {
-            *byte = b' ';
+        let mut kept = self.text.get_mut(from..).unwrap_or_default();
+        while let Some((end, rest)) = memchr2(b'\n', b'\r', kept).and_then(|at| kept.get_mut(at..)?.split_first_mut()) {
+            *end = b' ';
+            kept = rest;
         }
         self.push(b"\n");
     }

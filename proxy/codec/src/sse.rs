@@ -157,7 +157,7 @@ impl Place {
                 }
             }
         }
-        while let Some(end) = memchr2(b'\n', b'\r', bytes.get(at..).unwrap_or_default()).map(|offset| at + offset) {
+        while let Some(end) = line_end(bytes, at) {
             at = end + 1;
             if bytes.get(end) == Some(&b'\r') {
                 match bytes.get(at) {
@@ -226,22 +226,30 @@ impl Place {
             let mut from = 0;
             for end in memchr2_iter(b'\n', b'\r', event).chain([event.len()]) {
                 if let Some(data) = data_of(event.get(from..end).unwrap_or_default()) {
-                    if !joined.is_empty() {
-                        joined.push(b'\n');
-                    }
                     joined.extend_from_slice(data);
+                    joined.push(b'\n');
                 }
                 from = end + 1;
             }
+            joined.pop();
             self.remove |= listener.data(&joined, self.named_error);
         }
     }
 }
 
+/// The next end of a line; two together, which end most events, are found without a search.
+fn line_end(bytes: &[u8], from: usize) -> Option<usize> {
+    match bytes.get(from) {
+        None => None,
+        Some(b'\n' | b'\r') => Some(from),
+        Some(_) => memchr2(b'\n', b'\r', bytes.get(from..)?).map(|offset| from + offset),
+    }
+}
+
 fn data_of(line: &[u8]) -> Option<&[u8]> {
     // A stream may begin with a byte order mark.
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
-    let data = line.strip_prefix(b"data:")?;
+    let data = line.strip_prefix(b"data:");
+    let data = data.or_else(|| line.strip_prefix(b"\xef\xbb\xbf")?.strip_prefix(b"data:"))?;
     Some(data.strip_prefix(b" ").unwrap_or(data))
 }
 
@@ -291,6 +299,11 @@ mod tests {
                 assert_eq!(sent, expected, "{end:?} {size}");
             }
         }
+    }
+
+    #[test]
+    fn empty_lines_of_data_are_lines() {
+        assert_eq!(split("data:\ndata: 1\ndata\ndata:\n\n", 4).0.data, ["", "1", "", "\n1\n"]);
     }
 
     #[test]

@@ -246,10 +246,10 @@ impl Place {
         match locator.location {
             Location::Payload => {
                 // Both forms are checked by the same parser, so that what is taken the short way is a JSONPath too.
-                let path = JsonPath::parse(&identifier).map_err(|error| TemplateError::JsonPath {
+                let path = json_path(&identifier).map_err(|reason| TemplateError::JsonPath {
                     field: field(),
                     identifier: identifier.clone(),
-                    reason: error.to_string(),
+                    reason,
                 })?;
                 let last_key = last_key(&identifier).map(|key| Finder::new(format!("\"{key}\"").as_bytes()).into_owned());
                 Ok(match steps(&identifier) {
@@ -358,6 +358,18 @@ fn scalar(raw: &str) -> Option<String> {
         b'0'..=b'9' | b'-' => Some(raw.to_owned()),
         _ => None,
     }
+}
+
+/// A JSONPath, or why it is none.
+pub(crate) fn json_path(text: &str) -> Result<JsonPath, String> {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        // The parser (serde_json_path 0.7.2) panics where the text ends within such an escape.
+        if byte == b'\\' && bytes.next() == Some(b'u') && bytes.clone().take(4).filter(u8::is_ascii_hexdigit).count() < 4 {
+            return Err("`\\u` is not followed by four hexadecimal digits".to_owned());
+        }
+    }
+    JsonPath::parse(text).map_err(|error| error.to_string())
 }
 
 /// The steps of a JSONPath that has only members and elements counted from the start.

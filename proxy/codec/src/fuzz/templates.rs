@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Response};
-use serde_json_path::JsonPath;
 use tollgate_record::Name;
 
 use super::answers::seen;
@@ -57,7 +56,7 @@ fn check_path(fields: &Fields, body: &[u8]) {
     let Some(locator) = fields.prompt_tokens.as_ref().filter(|locator| locator.location == Location::Payload) else {
         return;
     };
-    let (Ok(path), Ok(document)) = (JsonPath::parse(&locator.identifier), serde_json::from_slice::<serde_json::Value>(body)) else {
+    let (Ok(path), Ok(document)) = (crate::template::json_path(&locator.identifier), serde_json::from_slice::<serde_json::Value>(body)) else {
         return;
     };
     if let Some(steps) = crate::template::steps(&locator.identifier) {

@@ -199,6 +199,22 @@ fn with_nothing_but_a_total_the_input_is_estimated_within_it() {
 }
 
 #[test]
+fn a_path_that_ends_within_an_escape_is_refused() {
+    for (path, is_path) in [
+        (r"$['\u", false),
+        (r"$['\u12", false),
+        (r"$['\uD83D\u", false),
+        (r"$['\\u']", true),
+        (r"$['\u0041']", true),
+        (r"$['\uD83D\uDE00'].a", true),
+        ("$['\\", false),
+        ("$['", false),
+    ] {
+        assert_eq!(json_path(path).is_ok(), is_path, "{path}");
+    }
+}
+
+#[test]
 fn a_wrong_field_is_named() {
     let wrong = |fields: Fields, in_resource: bool| {
         let (fields, resources) = match in_resource {
