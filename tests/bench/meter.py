@@ -1,7 +1,7 @@
 """Counts what a meter does with a frame: runs the benchmark `meter` of tollgate-codec under callgrind and prints a table as Markdown.
 
-Every figure is the difference between streams of two lengths, so that neither the start of the program nor the first and last frames of a stream
-are in it. Instructions and allocations are the same in every run; nanoseconds are CPU time of the process, and the best of several runs.
+Every figure is a difference: between many streams and few, so that the start of the program is not in it, and between long ones and short ones, so that
+the first frames and the making of the meter are not. Instructions and allocations are the same in every run; nanoseconds are CPU time of the process, and the best of several runs.
 """
 
 import json
@@ -12,8 +12,8 @@ import sys
 
 FRAMES = (16, 144)
 # Few streams for callgrind, which is slow and exact; many for the clock.
-STREAMS = 10
-STREAMS_TIMED = 4000
+STREAMS = (2, 12)
+STREAMS_TIMED = (100, 4100)
 TIMED_RUNS = 7
 
 
@@ -26,46 +26,43 @@ def binary():
     raise SystemExit("cargo did not say where the benchmark `meter` is")
 
 
-def told(output):
-    return [int(number) for number in output.split()]
-
-
-def counted(program, name, what, frames):
-    """Instructions of all streams."""
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", program, name, what, str(frames), str(STREAMS)]
-    run = subprocess.run(command, capture_output=True, text=True)
+def counted(command):
+    """Instructions, and what the benchmark itself says: bytes and frames of a stream, allocations of all."""
+    run = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *command], capture_output=True, text=True)
     found = re.search(r"Collected : (\d+)", run.stderr)
     if run.returncode or not found:
         raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr}")
-    return int(found[1]), told(run.stdout)
+    size, frames, allocated = map(int, run.stdout.split())
+    return int(found[1]), allocated, size, frames
 
 
-def timed(program, name, what, frames):
-    """The least CPU time of all streams, in nanoseconds."""
+def timed(command):
+    """The least CPU time of several runs, in nanoseconds."""
     times = []
     for _ in range(TIMED_RUNS):
-        process = subprocess.Popen([program, name, what, str(frames), str(STREAMS_TIMED)], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            raise SystemExit(f"{program} {name} failed")
+            raise SystemExit(f"{' '.join(command)} failed")
         times.append((usage.ru_utime + usage.ru_stime) * 1e9)
     return min(times)
 
 
+def stream(program, name, what, frames):
+    """Instructions, allocations and nanoseconds of one stream, and its bytes and frames."""
+    command = [program, name, what, str(frames)]
+    few, many = (counted([*command, str(streams)]) for streams in STREAMS)
+    few_ns, many_ns = (timed([*command, str(streams)]) for streams in STREAMS_TIMED)
+    more = STREAMS[1] - STREAMS[0]
+    ns = (many_ns - few_ns) / (STREAMS_TIMED[1] - STREAMS_TIMED[0])
+    return ((many[0] - few[0]) / more, (many[1] - few[1]) / more, ns, many[2], many[3])
+
+
 def measured(program, name, what):
-    """Of the frames between the two lengths: instructions, nanoseconds, bytes, frames, allocations."""
-    (few, (few_bytes, few_frames, few_allocated)), (many, (many_bytes, many_frames, many_allocated)) = (
-        counted(program, name, what, frames) for frames in FRAMES
-    )
-    few_ns, many_ns = (timed(program, name, what, frames) for frames in FRAMES)
-    return (
-        (many - few) / STREAMS,
-        (many_ns - few_ns) / STREAMS_TIMED,
-        many_bytes - few_bytes,
-        many_frames - few_frames,
-        (many_allocated - few_allocated) / STREAMS,
-    )
+    """The same of the frames between the two lengths."""
+    few, many = (stream(program, name, what, frames) for frames in FRAMES)
+    return [much - little for little, much in zip(few, many, strict=True)]
 
 
 def main():
@@ -75,8 +72,8 @@ def main():
     print("| format | bytes a frame | instructions a frame | instructions a KB | memchr alone | beyond memchr | ratio | ns a KB beyond memchr | allocations a frame |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name in names:
-        instructions, ns, size, frames, allocated = measured(program, name, "meter")
-        plain, plain_ns, *_ = measured(program, name, "memchr")
+        instructions, allocated, ns, size, frames = measured(program, name, "meter")
+        plain, _, plain_ns, *_ = measured(program, name, "memchr")
         kb = size / 1024
         cells = [
             f"{size / frames:.0f}",

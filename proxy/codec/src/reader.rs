@@ -221,13 +221,14 @@ impl Kept {
             return;
         }
         self.push(b"data:");
-        let from = self.text.len();
+        let mut from = self.text.len();
         self.push(payload);
         // Inside JSON, line ends are spaces.
-        let mut kept = self.text.get_mut(from..).unwrap_or_default();
-        while let Some((end, rest)) = memchr2(b'\n', b'\r', kept).and_then(|at| kept.get_mut(at..)?.split_first_mut()) {
-            *end = b' ';
-            kept = rest;
+        while let Some(at) = memchr2(b'\n', b'\r', self.text.get(from..).unwrap_or_default()) {
+            from += at;
+            if let Some(end) = self.text.get_mut(from) {
+                *end = b' ';
+            }
         }
         self.push(b"\n");
     }
