@@ -311,7 +311,11 @@ fn fields(declared: &template::TemplateFields) -> codec::Fields {
 fn key(declared: &ApiKey) -> proxy::Key {
     let may = declared.callers_may;
     proxy::Key {
-        hash: *declared.hash.bytes(),
+        hash: declared.hash.map(|hash| *hash.bytes()),
+        aws: declared
+            .aws
+            .as_ref()
+            .map(|aws| proxy::AwsKey::new(&aws.access_key_id, aws.secret_access_key.expose())),
         identity: declared.identity.clone(),
         tags: declared.tags.clone(),
         disabled: declared.disabled,

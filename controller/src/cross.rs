@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::llm_proxy::LlmProxy;
 use crate::ambiguous;
+use crate::llm_proxy::LlmProxy;
 use crate::load::{Declared, Kind, Resource};
 use crate::nearest::nearest;
 use crate::provider::{LlmProvider, overlap};
+use crate::secret::KeyHash;
 use crate::template::{Codec, SHIPPED_TEMPLATES};
 use crate::yaml::{Content, brief};
 
@@ -118,7 +119,8 @@ fn report_shared_keys(declared: &[Declared<'_>]) {
     let mut seen = HashMap::new();
     for this in declared {
         let Some(Resource::Key(key)) = &this.resource else { continue };
-        if let Some(first) = seen.insert(key.hash, this) {
+        let Some(hash) = key.hash else { continue };
+        if let Some(first) = seen.insert(hash, this) {
             let field = if this.document.root.find("spec.value").is_some() {
                 "spec.value"
             } else {
@@ -126,7 +128,39 @@ fn report_shared_keys(declared: &[Declared<'_>]) {
             };
             this.document
                 .wrong(field, format!("is the same key as that of {}", first.document.place));
-            seen.insert(key.hash, first);
+            seen.insert(hash, first);
+        }
+    }
+    report_access_key_ids(declared, &seen);
+}
+
+/// An access key id is told in every signature: it must be of one key, and must not be a gateway key itself.
+fn report_access_key_ids(declared: &[Declared<'_>], keys: &HashMap<KeyHash, &Declared<'_>>) {
+    let at = "spec.aws.access_key_id";
+    let mut seen: HashMap<&str, &Declared<'_>> = HashMap::new();
+    for this in declared {
+        let Some(Resource::Key(key)) = &this.resource else { continue };
+        let Some(aws) = &key.aws else { continue };
+        match seen.entry(&aws.access_key_id) {
+            Entry::Occupied(first) => {
+                let first = &first.get().document.place;
+                this.document
+                    .wrong(at, format!("is the same access key id as that of {first}"));
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(this);
+            }
+        }
+        if let Some(holder) = keys.get(&KeyHash::of(&aws.access_key_id)) {
+            let reason = format!(
+                "is the key of {}: every signature tells it, so choose another",
+                holder.document.place
+            );
+            this.document.wrong(at, reason);
+        }
+        if aws.secret_access_key.expose() == &*aws.access_key_id {
+            let reason = "is the access key id, which every signature tells: choose another";
+            this.document.wrong("spec.aws.secret_access_key", reason);
         }
     }
 }

@@ -1,25 +1,33 @@
-//! Kind `ApiKey`: who may call, and what they are charged as. Only the key's hash is kept.
+//! Kind `ApiKey`: who may call, and what they are charged as. Only the key's hash is kept; a secret access key is kept itself, since
+//! signatures are checked with it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tollgate_record::{Identity, Name, Tags, Timestamp};
 
 use crate::field::Fields;
-use crate::secret::KeyHash;
+use crate::secret::{KeyHash, Secret};
 use crate::value::Value;
 
 /// Shortest gateway key, in characters: 16 random ones cannot be guessed.
 pub const KEY_CHARS_MIN: usize = 16;
 /// Longest gateway key, in characters.
 pub const KEY_CHARS_MAX: usize = 512;
+/// Lengths of an access key id, in characters (AWS's "AccessKey" of its IAM API reference, November 2026).
+const ACCESS_KEY_ID_CHARS: RangeInclusive<usize> = 16..=128;
+/// Shortest secret access key, in characters. AWS's have 40. More than of a gateway key: whoever sees one signature can try secrets on it in peace.
+pub const SECRET_ACCESS_KEY_CHARS_MIN: usize = 32;
 /// Longest key and longest value of a tag, in bytes.
 const TAG_BYTES_MAX: usize = 256;
 
 /// A gateway key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Hash of the key; no other key has it.
-    pub hash: KeyHash,
+    /// Hash of the key, which no other has; none if callers only sign.
+    pub hash: Option<KeyHash>,
+    /// What callers sign with, as AWS's SDKs do.
+    pub aws: Option<AwsCredentials>,
     /// Whose calls they are; `key_id` is the resource's name.
     pub identity: Arc<Identity>,
     /// Tags of all its calls.
@@ -30,6 +38,15 @@ pub struct ApiKey {
     pub expires: Option<Timestamp>,
     /// What a call may add about itself.
     pub callers_may: CallersMay,
+}
+
+/// An access key as AWS has them, of the gateway's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsCredentials {
+    /// Its id, which stands in signatures and is no secret; no other key has it.
+    pub access_key_id: Box<str>,
+    /// Its secret.
+    pub secret_access_key: Secret,
 }
 
 /// Headers of a call that are recorded; what is not allowed is ignored.
@@ -51,17 +68,24 @@ impl ApiKey {
     /// Reads `spec`.
     pub(crate) fn read(name: Name, mut spec: Fields<'_>) -> Option<Self> {
         let (value, digest) = (spec.take("value"), spec.take("value_sha256"));
+        let aws = spec.take("aws");
+        // What cannot be read is a problem, and not the same as none.
         let hash = match (&value, &digest) {
-            (Some(value), None) => key_hash(value),
-            (None, Some(digest)) => given_hash(digest),
+            (Some(value), None) => key_hash(value).map(Some),
+            (None, Some(digest)) => given_hash(digest).map(Some),
+            (None, None) if aws.is_some() => Some(None),
             (None, None) => {
-                spec.wrong("value", "is required, or value_sha256 in its stead");
+                spec.wrong("value", "is required, or value_sha256 or aws in its stead");
                 None
             }
             (Some(_), Some(digest)) => {
                 digest.wrong("stands beside value: keep one of them");
                 None
             }
+        };
+        let aws = match aws {
+            Some(aws) => AwsCredentials::read(&aws).map(Some),
+            None => Some(None),
         };
         let identity = Identity {
             key_id: name,
@@ -80,6 +104,7 @@ impl ApiKey {
         spec.finish();
         Some(Self {
             hash: hash?,
+            aws: aws?,
             identity: Arc::new(identity),
             tags: Arc::new(tags),
             disabled,
@@ -140,6 +165,50 @@ fn tags(value: &Value<'_>) -> Tags {
         }
     }
     Tags::from_pairs(tags)
+}
+
+// === impl AwsCredentials ===
+
+impl AwsCredentials {
+    fn read(value: &Value<'_>) -> Option<Self> {
+        let mut fields = value.fields()?;
+        let (id, secret) = (fields.required("access_key_id"), fields.required("secret_access_key"));
+        fields.finish();
+        let (id, secret) = (id?, secret?);
+        let (access_key_id, secret_access_key) = (access_key_id(&id), secret_access_key(&secret));
+        Some(Self {
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+        })
+    }
+}
+
+fn access_key_id(value: &Value<'_>) -> Option<Box<str>> {
+    let id = value.text()?.resolved;
+    let is_word = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if is_word && ACCESS_KEY_ID_CHARS.contains(&id.len()) {
+        return Some(id.into());
+    }
+    let (min, max) = (ACCESS_KEY_ID_CHARS.start(), ACCESS_KEY_ID_CHARS.end());
+    value.wrong(format!(
+        "must be {min} to {max} letters, digits and _, as AWS has them: TGK and 17 random capitals, say"
+    ));
+    None
+}
+
+fn secret_access_key(value: &Value<'_>) -> Option<Secret> {
+    let secret = value.text()?.resolved;
+    let reason = if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        "must be printable ASCII without blanks, as AWS has them".to_owned()
+    } else if secret.len() < SECRET_ACCESS_KEY_CHARS_MIN {
+        format!("is shorter than {SECRET_ACCESS_KEY_CHARS_MIN} characters: it could be guessed from one signature")
+    } else if secret.len() > KEY_CHARS_MAX {
+        format!("is longer than {KEY_CHARS_MAX} characters")
+    } else {
+        return Some(Secret::new(&secret));
+    };
+    value.wrong(reason);
+    None
 }
 
 // === impl CallersMay ===

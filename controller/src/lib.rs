@@ -28,8 +28,8 @@ mod secret;
 mod source;
 pub mod table;
 pub mod template;
-pub mod upstream;
 mod terms;
+pub mod upstream;
 mod value;
 mod watch;
 mod yaml;
@@ -38,7 +38,7 @@ mod yaml;
 mod tests;
 
 pub use gateway::Gateway;
-pub use key::{ApiKey, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN};
+pub use key::{ApiKey, AwsCredentials, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN, SECRET_ACCESS_KEY_CHARS_MIN};
 pub use llm_proxy::LlmProxy;
 pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_prices};
 pub use problem::{Problem, Problems};

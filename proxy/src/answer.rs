@@ -42,6 +42,7 @@ pub(crate) fn of(fault: &Fault, codec: &Codec, call_id: CallId) -> Response<Answ
 pub(crate) const fn status(code: Code) -> Option<StatusCode> {
     let status = match code {
         Code::MissingKey | Code::UnknownKey | Code::DisabledKey | Code::ExpiredKey => StatusCode::UNAUTHORIZED,
+        Code::UnknownAccessKey | Code::IncompleteSignature | Code::ClockSkew | Code::InvalidSignature => StatusCode::FORBIDDEN,
         Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Code::UnknownPath | Code::PathNotAllowed | Code::NoDefaultProvider => StatusCode::NOT_FOUND,
         Code::ModelNotAllowed | Code::ModelNotNamed => StatusCode::FORBIDDEN,

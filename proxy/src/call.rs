@@ -1,6 +1,6 @@
 //! The phases of a call, in their order. Each is a type, and each step consumes one to make the next:
 //!
-//! Received -> Identified -> Asked -> Admitted -> Forwarded -> answer
+//! Received -> (Signed ->) Identified -> Asked -> Admitted -> Forwarded -> answer
 //!
 //! 1. Before a call is identified it leaves no row; after, it leaves exactly one, whichever way it ends.
 //! 2. No upstream is contacted without an `OpenCall`.
@@ -9,7 +9,7 @@
 use http::Response;
 
 use crate::body::AnswerBody;
-use crate::received::Received;
+use crate::received::{Received, Recognized};
 use crate::{call_id, headers};
 
 /// Answers a request.
@@ -22,12 +22,17 @@ pub(crate) async fn answer(received: Received) -> Response<AnswerBody> {
 
 async fn follow(received: Received) -> Response<AnswerBody> {
     let mut identified = match received.identify() {
-        Ok(identified) => identified,
+        Ok(Recognized::Identified(identified)) => identified,
+        // Boxed: what is rare shall not make every call's future larger.
+        Ok(Recognized::Signed(signed)) => match Box::pin(signed.verify()).await {
+            Ok(identified) => identified,
+            Err(refusal) => return *refusal,
+        },
         Err(refusal) => return *refusal,
     };
     let asked = match identified.ask().await {
         Ok(asked) => asked,
-        // Boxed: what is rare shall not make every call's future larger.
+        // Boxed likewise.
         Err(fault) => return Box::pin(identified.refuse(fault)).await,
     };
     let admitted = match identified.admit(asked).await {

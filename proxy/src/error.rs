@@ -114,6 +114,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Two keys have one access key id.
+    #[error("keys {first} and {second} have the same access key id")]
+    DuplicateAccessKeyId {
+        /// Name of the key that stands first.
+        first: Name,
+        /// Name of the other.
+        second: Name,
+    },
     /// Two keys have one secret.
     #[error("keys {first} and {second} have the same secret")]
     DuplicateKey {

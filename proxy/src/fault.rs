@@ -9,7 +9,7 @@ use tollgate_record::Name;
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error(
-        "no gateway key was sent; send it as Authorization: Bearer, x-api-key, x-goog-api-key or api-key, or as the access key id of an AWS SDK"
+        "no gateway key was sent; send it as Authorization: Bearer, x-api-key, x-goog-api-key or api-key, or sign with its access key as AWS's SDKs do"
     )]
     MissingKey,
     #[error("the gateway key is not known here; provider keys are not accepted in its place")]
@@ -18,6 +18,16 @@ pub(crate) enum Fault {
     DisabledKey { key: Name },
     #[error("the gateway key {key} has expired; ask its owner for a new one")]
     ExpiredKey { key: Name },
+    #[error("the access key id is not known here; sign with those of a gateway key (spec.aws), since keys of AWS are not accepted")]
+    UnknownAccessKey,
+    #[error("the signature is incomplete: {reason}")]
+    IncompleteSignature { reason: Box<str> },
+    #[error(
+        "the request was signed at {signed}, more than {minutes} minutes from the gateway's clock ({now}); set the client's clock, and sign anew"
+    )]
+    ClockSkew { signed: Box<str>, now: Box<str>, minutes: u64 },
+    #[error("the signature does not hold: {reason}")]
+    InvalidSignature { reason: &'static str },
     #[error("the request's head exceeds {bytes_max} bytes or {count_max} headers; send fewer or shorter headers")]
     HeadersTooLarge { bytes_max: usize, count_max: usize },
     #[error("nothing is served at {path}; there is {contexts}")]
@@ -88,6 +98,10 @@ pub enum Code {
     UnknownKey,
     DisabledKey,
     ExpiredKey,
+    UnknownAccessKey,
+    IncompleteSignature,
+    ClockSkew,
+    InvalidSignature,
     HeadersTooLarge,
     UnknownPath,
     BadPath,
@@ -118,12 +132,24 @@ pub enum Code {
 }
 
 impl Fault {
+    /// Whether it is of a signature, so that an SDK of AWS's has to understand the answer whatever was called.
+    pub(crate) const fn is_of_signature(&self) -> bool {
+        matches!(
+            self.code(),
+            Code::UnknownAccessKey | Code::IncompleteSignature | Code::ClockSkew | Code::InvalidSignature
+        )
+    }
+
     pub(crate) const fn code(&self) -> Code {
         match self {
             Self::MissingKey => Code::MissingKey,
             Self::UnknownKey => Code::UnknownKey,
             Self::DisabledKey { .. } => Code::DisabledKey,
             Self::ExpiredKey { .. } => Code::ExpiredKey,
+            Self::UnknownAccessKey => Code::UnknownAccessKey,
+            Self::IncompleteSignature { .. } => Code::IncompleteSignature,
+            Self::ClockSkew { .. } => Code::ClockSkew,
+            Self::InvalidSignature { .. } => Code::InvalidSignature,
             Self::HeadersTooLarge { .. } => Code::HeadersTooLarge,
             Self::UnknownPath { .. } => Code::UnknownPath,
             Self::BadPath => Code::BadPath,
@@ -156,11 +182,15 @@ impl Fault {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::MissingKey,
         Self::UnknownKey,
         Self::DisabledKey,
         Self::ExpiredKey,
+        Self::UnknownAccessKey,
+        Self::IncompleteSignature,
+        Self::ClockSkew,
+        Self::InvalidSignature,
         Self::HeadersTooLarge,
         Self::UnknownPath,
         Self::BadPath,
@@ -197,6 +227,10 @@ impl Code {
             Self::UnknownKey => "unknown_key",
             Self::DisabledKey => "disabled_key",
             Self::ExpiredKey => "expired_key",
+            Self::UnknownAccessKey => "unknown_access_key",
+            Self::IncompleteSignature => "incomplete_signature",
+            Self::ClockSkew => "clock_skew",
+            Self::InvalidSignature => "invalid_signature",
             Self::HeadersTooLarge => "headers_too_large",
             Self::UnknownPath => "unknown_path",
             Self::BadPath => "bad_path",

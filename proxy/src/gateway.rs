@@ -20,7 +20,7 @@ use crate::connection::Connections;
 use crate::listener::{self, Listener};
 use crate::snapshot::Snapshot;
 use crate::stats::{Counters, Watcher};
-use crate::{Error, tls};
+use crate::{Error, signed, tls};
 
 /// What all connections and calls share.
 pub(crate) struct Shared {
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// Calls whose client is there.
     pub(crate) open: Arc<AtomicUsize>,
     pub(crate) permits: Arc<Semaphore>,
+    /// Memory for bodies of callers who have proven nothing yet, in KiB.
+    pub(crate) unproven: Semaphore,
     /// No more connections, and no more calls on those there are.
     pub(crate) stop: CancellationToken,
     /// The deadline has passed.
@@ -89,6 +91,7 @@ pub async fn bind(config: Config, snapshot: Snapshot, ledger: Arc<dyn Ledger>) -
         connections: TaskTracker::new(),
         open: Arc::default(),
         permits: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+        unproven: Semaphore::new(signed::UNPROVEN_KIB_MAX as usize),
         stop: CancellationToken::new(),
         cut: CancellationToken::new(),
         runtime: tokio::runtime::Handle::current(),

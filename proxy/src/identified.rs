@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, header};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::Full;
 use tollgate_codec::{Codec, Endpoint, Named};
-use tollgate_record::{Decision, Ending, Intent, Name};
+use tollgate_record::{Decision, Ending, Intent, Name, Timestamp};
 
 use crate::admitted::Admitted;
 use crate::body::AnswerBody;
@@ -16,7 +16,7 @@ use crate::book::{self, micros_since};
 use crate::fault::Fault;
 use crate::key::Key;
 use crate::read_body;
-use crate::received::{self, Context};
+use crate::received::{self, Body, Context};
 use crate::route::{self, Route};
 use crate::sending::{Draft, Outgoing};
 use crate::upstream::Upstream;
@@ -26,8 +26,7 @@ use crate::{abandon, answer, caller, headers};
 pub(crate) struct Identified {
     pub(crate) context: Context,
     pub(crate) head: Parts,
-    /// Until it is read.
-    pub(crate) body: Option<Incoming>,
+    pub(crate) body: Body,
     pub(crate) route: Route,
     /// In whose shape errors are told.
     pub(crate) codec: Codec,
@@ -50,6 +49,30 @@ pub(crate) struct Asked {
 }
 
 impl Identified {
+    /// A call whose key is known; its body is still to be given.
+    pub(crate) fn new(context: Context, start_time: Timestamp, head: Parts, route: Route, codec: Codec, key: Arc<Key>) -> Self {
+        let intent = Intent {
+            call_id: context.call_id,
+            request_id: context.call_id.as_request(),
+            attempt: 1,
+            start_time,
+            identity: Arc::clone(&key.identity),
+            caller: caller::unnamed(&key),
+            call: received::unanswered(head.uri.path(), route.proxy().map(|proxy| proxy.name.clone())),
+            request_bytes: 0,
+            bears_usage: false,
+        };
+        Self {
+            context,
+            head,
+            body: Body::Taken,
+            route,
+            codec,
+            key,
+            intent,
+        }
+    }
+
     /// Reads the request and finds its provider.
     ///
     /// # Errors
@@ -139,7 +162,7 @@ impl Identified {
             ..
         } = *self;
         let left = context.presence.left() || matches!(fault, Fault::ClientLeft);
-        if let Some(body) = body
+        if let Body::Arriving(body) = body
             && !left
         {
             received::linger(&context.gateway, &head, body);
@@ -265,8 +288,10 @@ impl Identified {
     }
 
     async fn read_body(&mut self) -> Result<Bytes, Fault> {
-        let Some(body) = self.body.as_mut() else {
-            return Ok(Bytes::new());
+        let body = match &mut self.body {
+            Body::Arriving(body) => body,
+            Body::Read(bytes) => return Ok(std::mem::take(bytes)),
+            Body::Taken => return Ok(Bytes::new()),
         };
         let limits = &self.context.gateway.limits;
         let reading = read_body::read(
@@ -279,7 +304,7 @@ impl Identified {
         if self.context.presence.left() {
             return Err(Fault::ClientLeft);
         }
-        self.body = None;
+        self.body = Body::Taken;
         Ok(bytes)
     }
 

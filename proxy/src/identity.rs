@@ -1,7 +1,8 @@
 //! Finds out whose key a call carries. The key is hashed and forgotten here.
 //!
-//! AWS's SDKs sign instead of sending a key. Their access key id, which stands in the signature's header, is the gateway key then: nothing is secret
-//! of it but itself, as of a bearer's token, and the signature is not verified. It ends here.
+//! AWS's SDKs sign instead of sending a key. If a gateway key has the access key id that a signature names, the signature is to be verified
+//! (`verification.rs`). Otherwise the id may be a gateway key itself: nothing is secret of it but itself then, as of a bearer's token, and
+//! the signature is not verified.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tollgate_record::Timestamp;
 
 use crate::fault::Fault;
 use crate::key::{Key, Keys};
+use crate::verification::Claim;
 
 /// Anthropic's header.
 pub(crate) const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -22,30 +24,63 @@ pub(crate) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// Query parameter in which Google's interfaces take the key.
 const KEY_PARAMETER: &str = "key";
 
+/// Whose call it is, in its own words.
+#[derive(Debug)]
+pub(crate) enum Who {
+    /// Of one who sent the key.
+    Holder(Arc<Key>),
+    /// Of one who signed with the key, if the signature holds.
+    Signer(Arc<Key>, Claim),
+}
+
 /// The key among a call's credentials, and in `query` where the provider's SDKs may put it there. An SDK may send more than one; the first that is
 /// known counts.
 ///
 /// # Errors
-/// [`Fault::MissingKey`], [`Fault::UnknownKey`], [`Fault::DisabledKey`] or [`Fault::ExpiredKey`].
-pub(crate) fn identify(headers: &HeaderMap, query: Option<&str>, keys: &Keys, now: Timestamp) -> Result<Arc<Key>, Fault> {
+/// [`Fault::MissingKey`], [`Fault::UnknownKey`], [`Fault::DisabledKey`] or [`Fault::ExpiredKey`]; of a signature, [`Fault::UnknownAccessKey`] or
+/// [`Fault::IncompleteSignature`].
+pub(crate) fn identify(headers: &HeaderMap, query: Option<&str>, keys: &Keys, now: Timestamp) -> Result<Who, Fault> {
     let mut fault = Fault::MissingKey;
+    for value in headers.get_all(header::AUTHORIZATION) {
+        if !Claim::is_one(value.as_bytes()) {
+            continue;
+        }
+        match Claim::read(value.as_bytes()) {
+            Ok(claim) => match keys.signing(claim.access_key_id()) {
+                Some(key) => return Ok(Who::Signer(Arc::clone(key), claim)),
+                None => fault = Fault::UnknownAccessKey,
+            },
+            Err(incomplete) => fault = incomplete,
+        }
+    }
     let in_query = query.and_then(key_of).unwrap_or_default();
     let in_query = (!in_query.is_empty()).then(|| in_query.as_bytes());
     for secret in secrets(headers).chain(in_query) {
         let Some(key) = keys.find(secret) else {
-            fault = Fault::UnknownKey;
+            if !fault.is_of_signature() {
+                fault = Fault::UnknownKey;
+            }
             continue;
         };
-        let name = || key.identity.key_id.clone();
-        if key.disabled {
-            return Err(Fault::DisabledKey { key: name() });
-        }
-        if key.expires.is_some_and(|expires| expires <= now) {
-            return Err(Fault::ExpiredKey { key: name() });
-        }
-        return Ok(Arc::clone(key));
+        standing(key, now)?;
+        return Ok(Who::Holder(Arc::clone(key)));
     }
     Err(fault)
+}
+
+/// Whether a key still holds.
+///
+/// # Errors
+/// [`Fault::DisabledKey`] or [`Fault::ExpiredKey`].
+pub(crate) fn standing(key: &Key, now: Timestamp) -> Result<(), Fault> {
+    let name = || key.identity.key_id.clone();
+    if key.disabled {
+        return Err(Fault::DisabledKey { key: name() });
+    }
+    if key.expires.is_some_and(|expires| expires <= now) {
+        return Err(Fault::ExpiredKey { key: name() });
+    }
+    Ok(())
 }
 
 /// The query without the key; `None` if nothing is left.
@@ -92,6 +127,9 @@ fn access_key_id(authorization: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
     use crate::key::tests::key;
+    use crate::verification::AwsKey;
+
+    const SIGNATURE: &str = "0951422653d8dfd8e68bf238d65ec1bd0903a3ce387308292b5a4a4a724fa8d4";
 
     const NOW: Timestamp = Timestamp::from_unix_us(1_000);
 
@@ -112,7 +150,12 @@ mod tests {
             disabled: true,
             ..key("off", "tg-off")
         };
-        let keys = Keys::new(vec![valid, disabled, expired, key("slash", "tg/a+b")]).expect("distinct");
+        let signing = Key {
+            hash: None,
+            aws: Some(AwsKey::new("TGKEXAMPLE000001", "secret")),
+            ..key("signer", "")
+        };
+        let keys = Keys::new(vec![valid, disabled, expired, key("slash", "tg/a+b"), signing]).expect("distinct");
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(
@@ -120,7 +163,10 @@ mod tests {
                 http::HeaderValue::try_from(*value).expect("a value"),
             );
         }
-        identify(&map, query, &keys, NOW).map(|key| key.identity.key_id.to_string())
+        identify(&map, query, &keys, NOW).map(|who| match who {
+            Who::Holder(key) => key.identity.key_id.to_string(),
+            Who::Signer(key, _) => format!("{}, if it signed", key.identity.key_id),
+        })
     }
 
     #[test]
@@ -137,16 +183,31 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_the_access_key_id_of_a_signature() {
+    fn the_key_is_of_the_access_key_id_of_a_signature_or_is_that() {
         let signed = |id: &str| {
             let scope = "20261125/us-east-1/bedrock/aws4_request";
-            format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=host;x-amz-date, Signature=0951")
+            format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders=host;x-amz-date, Signature={SIGNATURE}")
         };
+        let signer = signed("TGKEXAMPLE000001");
+        assert_eq!(who(&[("authorization", &signer)]).expect("known"), "signer, if it signed");
+        assert!(matches!(
+            who(&[("authorization", "Bearer TGKEXAMPLE000001")]),
+            Err(Fault::UnknownKey)
+        ));
         assert_eq!(who(&[("authorization", &signed("tg-bot"))]).expect("known"), "bot");
         assert_eq!(who(&[("authorization", &signed("tg/a+b"))]).expect("known"), "slash");
-        assert!(matches!(who(&[("authorization", &signed("AKIA1"))]), Err(Fault::UnknownKey)));
+        assert!(matches!(
+            who(&[("authorization", &signed("AKIA1"))]),
+            Err(Fault::UnknownAccessKey)
+        ));
+        let unknown = signed("AKIA1");
+        let beside = [("authorization", &*unknown), ("x-api-key", "tg-bot")];
+        assert_eq!(who(&beside).expect("known"), "bot");
         for malformed in ["AWS4-HMAC-SHA256 Credential=tg-bot, Signature=1", "AWS4-HMAC-SHA256 tg-bot"] {
-            assert!(matches!(who(&[("authorization", malformed)]), Err(Fault::MissingKey)));
+            assert!(matches!(
+                who(&[("authorization", malformed)]),
+                Err(Fault::IncompleteSignature { .. })
+            ));
         }
     }
 

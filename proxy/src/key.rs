@@ -1,4 +1,4 @@
-//! Gateway keys: what is known of each, and how one is found by the secret that a client sent.
+//! Gateway keys: what is known of each, and how one is found by the secret that a client sent, or by the access key id that it signed with.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,15 +9,18 @@ use subtle::ConstantTimeEq;
 use tollgate_record::{Identity, Tags, Timestamp};
 
 use crate::Error;
+use crate::verification::AwsKey;
 
 /// SHA-256 of a key's secret; the secret itself is never kept.
 pub type KeyHash = [u8; 32];
 
-/// A gateway key. Debug output names it and leaves out the hash.
+/// A gateway key. Debug output names it and leaves out the hash and the secret of AWS's kind.
 #[derive(Clone)]
 pub struct Key {
-    /// SHA-256 of the secret.
-    pub hash: KeyHash,
+    /// SHA-256 of the secret; none if its callers only sign.
+    pub hash: Option<KeyHash>,
+    /// What its callers sign with, if they may.
+    pub aws: Option<AwsKey>,
     /// Whose it is; one per key, shared by all its calls.
     pub identity: Arc<Identity>,
     /// Tags of all its calls.
@@ -43,12 +46,13 @@ pub struct CallersMay {
     pub tags: bool,
 }
 
-/// All keys, by hash.
+/// All keys, by hash and by access key id.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     /// Keyed by the first eight bytes of the hash. An attacker who times the lookup learns of hashes, not of secrets; the rest of
     /// the hash is compared in constant time all the same.
     by_prefix: HashMap<[u8; 8], Vec<Arc<Key>>>,
+    by_access_key_id: HashMap<Box<str>, Arc<Key>>,
 }
 
 impl Key {
@@ -62,6 +66,7 @@ impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key")
             .field("identity", &self.identity)
+            .field("aws", &self.aws)
             .field("disabled", &self.disabled)
             .field("expires", &self.expires)
             .finish_non_exhaustive()
@@ -81,24 +86,41 @@ impl CallersMay {
 impl Keys {
     pub(crate) fn new(keys: Vec<Key>) -> Result<Self, Error> {
         let mut by_prefix: HashMap<[u8; 8], Vec<Arc<Key>>> = HashMap::with_capacity(keys.len());
-        for key in keys {
-            let bucket = by_prefix.entry(prefix(&key.hash)).or_default();
-            if let Some(other) = bucket.iter().find(|other| other.hash == key.hash) {
-                return Err(Error::DuplicateKey {
-                    first: other.identity.key_id.clone(),
-                    second: key.identity.key_id.clone(),
-                });
+        let mut by_access_key_id: HashMap<Box<str>, Arc<Key>> = HashMap::new();
+        for key in keys.into_iter().map(Arc::new) {
+            let names = |other: &Key| (other.identity.key_id.clone(), key.identity.key_id.clone());
+            if let Some(aws) = &key.aws
+                && let Some(other) = by_access_key_id.insert(aws.access_key_id().into(), Arc::clone(&key))
+            {
+                let (first, second) = names(&other);
+                return Err(Error::DuplicateAccessKeyId { first, second });
             }
-            bucket.push(Arc::new(key));
+            let Some(hash) = &key.hash else { continue };
+            let bucket = by_prefix.entry(prefix(hash)).or_default();
+            if let Some(other) = bucket.iter().find(|other| other.hash == key.hash) {
+                let (first, second) = names(other);
+                return Err(Error::DuplicateKey { first, second });
+            }
+            bucket.push(key);
         }
-        Ok(Self { by_prefix })
+        Ok(Self {
+            by_prefix,
+            by_access_key_id,
+        })
     }
 
     /// The key with this secret.
     pub(crate) fn find(&self, secret: &[u8]) -> Option<&Arc<Key>> {
         let hash = Key::hash_of(secret);
         let bucket = self.by_prefix.get(&prefix(&hash))?;
-        bucket.iter().find(|key| bool::from(key.hash.ct_eq(&hash)))
+        bucket
+            .iter()
+            .find(|key| key.hash.is_some_and(|known| bool::from(known.ct_eq(&hash))))
+    }
+
+    /// The key whose callers sign with this access key id, and what they sign with. The id is no secret.
+    pub(crate) fn signing(&self, access_key_id: &str) -> Option<&Arc<Key>> {
+        self.by_access_key_id.get(access_key_id)
     }
 }
 
@@ -122,7 +144,8 @@ pub(crate) mod tests {
             user: None,
         };
         Key {
-            hash: Key::hash_of(secret.as_bytes()),
+            hash: Some(Key::hash_of(secret.as_bytes())),
+            aws: None,
             identity: Arc::new(identity),
             tags: Arc::default(),
             disabled: false,
@@ -146,14 +169,30 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn one_access_key_id_is_one_key() {
+        let signing = |name: &str| Key {
+            hash: None,
+            aws: Some(AwsKey::new("TGKEXAMPLE000001", "secret")),
+            ..key(name, "")
+        };
+        let keys = Keys::new(vec![signing("a"), key("b", "tg-2")]).expect("distinct");
+        assert_eq!(keys.signing("TGKEXAMPLE000001").expect("known").identity.key_id.as_str(), "a");
+        assert!(keys.signing("TGKEXAMPLE000002").is_none());
+        assert!(keys.find(b"").is_none() && keys.find(b"TGKEXAMPLE000001").is_none());
+        let refused = Keys::new(vec![signing("a"), signing("b")]);
+        assert!(matches!(refused, Err(Error::DuplicateAccessKeyId { .. })));
+    }
+
+    #[test]
     fn neither_secret_nor_hash_is_shown() {
         let key = Key {
-            hash: [171; 32],
+            hash: Some([171; 32]),
+            aws: Some(AwsKey::new("TGKEXAMPLE000001", "never-shown")),
             ..key("a", "tg-1")
         };
         let shown = format!("{key:?}");
         assert!(
-            shown.contains("\"a\"") && !shown.contains("171") && !shown.contains("tg-1"),
+            shown.contains("\"a\"") && !shown.contains("171") && !shown.contains("tg-1") && !shown.contains("never"),
             "{shown}"
         );
     }

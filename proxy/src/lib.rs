@@ -38,6 +38,7 @@ mod received;
 mod route;
 mod sending;
 mod signature;
+mod signed;
 mod snapshot;
 mod stats;
 mod stream_watch;
@@ -45,6 +46,7 @@ mod tls;
 mod traceparent;
 mod transport;
 mod upstream;
+mod verification;
 mod watched_io;
 
 #[cfg(test)]
@@ -61,3 +63,4 @@ pub use provider::{Credential, Provider, Timeouts};
 pub use signature::Signer;
 pub use snapshot::Snapshot;
 pub use stats::{Stats, Watcher};
+pub use verification::AwsKey;

@@ -3,22 +3,25 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use http_body::Body;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tollgate_codec::Codec;
-use tollgate_record::{Call, CallId, Intent, Name, Timestamp};
+use tollgate_record::{Call, CallId, Name, Timestamp};
 
 use crate::answer;
 use crate::body::AnswerBody;
 use crate::fault::Fault;
 use crate::gateway::Shared;
 use crate::identified::Identified;
+use crate::identity::Who;
 use crate::presence::Presence;
 use crate::route::{self, Route};
+use crate::signed::Signed;
 use crate::snapshot::Snapshot;
-use crate::{call_id, caller, headers, identity, read_body};
+use crate::{call_id, headers, identity, read_body, verification};
 
 /// What all phases of a call share.
 #[derive(Debug)]
@@ -36,6 +39,24 @@ pub(crate) struct Received {
     start_time: Timestamp,
     head: Parts,
     body: Incoming,
+}
+
+/// The body of a request.
+pub(crate) enum Body {
+    /// It is still to be read.
+    Arriving(Incoming),
+    /// It was read, to verify a signature.
+    Read(Bytes),
+    /// It was taken.
+    Taken,
+}
+
+/// What a request's head says of its caller.
+pub(crate) enum Recognized {
+    /// Whose call it is.
+    Identified(Box<Identified>),
+    /// Whose call it is if the signature holds.
+    Signed(Box<Signed>),
 }
 
 impl Received {
@@ -65,7 +86,7 @@ impl Received {
     ///
     /// # Errors
     /// The answer to a call from nobody, or with too large a head.
-    pub(crate) fn identify(self) -> Result<Box<Identified>, Box<Response<AnswerBody>>> {
+    pub(crate) fn identify(self) -> Result<Recognized, Box<Response<AnswerBody>>> {
         let Self {
             context,
             start_time,
@@ -80,37 +101,29 @@ impl Received {
         let codec = provider.map_or_else(Codec::openai, |provider| provider.codec.clone());
         let query = route.provider().filter(|provider| provider.key_in_query);
         let query = query.and_then(|_| head.uri.query());
-        let key = match Self::known(&context, &head, query, start_time) {
-            Ok(key) => key,
-            Err(fault) => {
-                tracing::debug!(call_id = %context.call_id, code = fault.code().as_str(), "refused a call from nobody known");
-                linger(&context.gateway, &head, body);
-                return Err(Box::new(answer::of(&fault, &codec, context.call_id)));
-            }
+        let (key, claim) = match Self::known(&context, &head, query, start_time) {
+            Ok(Who::Holder(key)) => (key, None),
+            Ok(Who::Signer(key, claim)) => (key, Some(claim)),
+            Err(fault) => return Err(refuse(&context, &head, Some(body), &codec, &fault)),
         };
-        let intent = Intent {
-            call_id: context.call_id,
-            request_id: context.call_id.as_request(),
-            attempt: 1,
-            start_time,
-            identity: Arc::clone(&key.identity),
-            caller: caller::unnamed(&key),
-            call: unanswered(head.uri.path(), route.proxy().map(|proxy| proxy.name.clone())),
-            request_bytes: 0,
-            bears_usage: false,
-        };
-        Ok(Box::new(Identified {
-            context,
-            head,
-            body: Some(body),
-            route,
-            codec,
-            key,
-            intent,
-        }))
+        if let Some(claim) = claim {
+            return Ok(Recognized::Signed(Box::new(Signed {
+                context,
+                start_time,
+                head,
+                body: Some(body),
+                route,
+                codec,
+                key,
+                claim,
+            })));
+        }
+        let mut identified = Identified::new(context, start_time, head, route, codec, key);
+        identified.body = Body::Arriving(body);
+        Ok(Recognized::Identified(Box::new(identified)))
     }
 
-    fn known(context: &Context, head: &Parts, query: Option<&str>, now: Timestamp) -> Result<Arc<crate::Key>, Fault> {
+    fn known(context: &Context, head: &Parts, query: Option<&str>, now: Timestamp) -> Result<Who, Fault> {
         let (bytes_max, count_max) = (
             context.gateway.limits.header_bytes_max,
             context.gateway.limits.header_count_max,
@@ -119,8 +132,32 @@ impl Received {
         if !headers::fit(target_bytes, &head.headers, bytes_max, count_max) {
             return Err(Fault::HeadersTooLarge { bytes_max, count_max });
         }
+        if head.uri.query().is_some_and(verification::is_presigned) {
+            return Err(verification::presigned());
+        }
         identity::identify(&head.headers, query, context.snapshot.keys(), now)
     }
+}
+
+/// Answers a call from nobody known, without a row; `body` is what of it is unread.
+pub(crate) fn refuse(
+    context: &Context,
+    head: &Parts,
+    body: Option<Incoming>,
+    codec: &Codec,
+    fault: &Fault,
+) -> Box<Response<AnswerBody>> {
+    tracing::debug!(call_id = %context.call_id, code = fault.code().as_str(), "refused a call from nobody known");
+    if let Some(body) = body {
+        linger(&context.gateway, head, body);
+    }
+    // What signs is an SDK of AWS's, wherever it was pointed.
+    let answer = if fault.is_of_signature() {
+        answer::of(fault, &Codec::bedrock(), context.call_id)
+    } else {
+        answer::of(fault, codec, context.call_id)
+    };
+    Box::new(answer)
 }
 
 /// Lets the client read its refusal although its body is not wanted.
@@ -142,7 +179,7 @@ pub(crate) fn linger(gateway: &Shared, head: &Parts, body: Incoming) {
 }
 
 /// What a row says of a call before a provider is found: the start of its path stands for what was asked.
-fn unanswered(path: &str, proxy: Option<Name>) -> Call {
+pub(crate) fn unanswered(path: &str, proxy: Option<Name>) -> Call {
     let mut end = path.len().min(Name::MAX_BYTES);
     while !path.is_char_boundary(end) {
         end -= 1;

@@ -55,6 +55,7 @@ behaviours!(
     reload,
     sdks,
     shutdown,
+    sigv4,
     sql,
     stores,
     streams,

@@ -157,17 +157,17 @@ async fn charged(world: Arc<World>, native: Native, expected: Expected, stream: 
 
 /// The SDK understands a refusal of the gateway's, and an error of the provider's that passes through.
 async fn refused(world: Arc<World>, native: Native) {
-    let code = match native.sdk {
-        "google" => "UNAUTHENTICATED",
-        "bedrock" => "UnrecognizedClientException",
-        _ => "unknown_key",
+    let (status, code) = match native.sdk {
+        "google" => (401, "UNAUTHENTICATED"),
+        "bedrock" => (403, "UnrecognizedClientException"),
+        _ => (401, "unknown_key"),
     };
     let reply = native
         .clone()
         .call(&world, "tg-nobody-knows-this-key", &world.session(), None)
         .await;
     let error = reply.error.expect("nobody knows the key");
-    assert_eq!((error.status, error.code.as_deref()), (Some(401), Some(code)), "{error:?}");
+    assert_eq!((error.status, error.code.as_deref()), (Some(status), Some(code)), "{error:?}");
     assert!(error.message.contains("not known here"), "{error:?}");
 
     let session = world.session();

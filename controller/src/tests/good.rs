@@ -65,7 +65,7 @@ fn the_contracts_example_loads() {
     let [key] = resources.keys.as_slice() else {
         panic!("one key is configured")
     };
-    assert_eq!(key.hash, KeyHash::of("tg-ads-bot-0123456789"));
+    assert_eq!(key.hash, Some(KeyHash::of("tg-ads-bot-0123456789")));
     assert_eq!(key.name().as_str(), "ads-bot");
     assert_eq!(key.identity.team.as_ref().map(|team| team.as_str()), Some("growth"));
     assert_eq!(key.identity.user, None);
@@ -218,11 +218,36 @@ spec: {value: "${file:secret}"}
     let [a, b] = resources.keys.as_slice() else {
         panic!("two keys are configured")
     };
-    assert_eq!(a.hash, KeyHash::of(""));
+    assert_eq!(a.hash, Some(KeyHash::of("")));
     assert!(a.disabled);
     assert_eq!(a.callers_may, CallersMay::ALL);
     assert_eq!(a.expires, Some(Timestamp::from_unix_us(1_798_757_999_000_000)));
-    assert_eq!(b.hash, KeyHash::of("sk-file-0123456789"));
+    assert_eq!(b.hash, Some(KeyHash::of("sk-file-0123456789")));
+}
+
+#[test]
+fn a_key_may_be_one_that_aws_clients_sign_with() {
+    let resources = good(
+        r#"
+kind: ApiKey
+metadata: {name: a}
+spec: {aws: {access_key_id: TGK_example00001, secret_access_key: "0123456789/abcdef+0123456789abcd"}}
+---
+kind: ApiKey
+metadata: {name: b}
+spec: {value: tg-0123456789abcdef, aws: {access_key_id: TGKEXAMPLE000002, secret_access_key: "0123456789/abcdef+0123456789abcd"}}
+"#,
+    );
+    let [a, b] = resources.keys.as_slice() else {
+        panic!("two keys are configured")
+    };
+    let aws = a.aws.as_ref().expect("it has one");
+    assert_eq!(
+        (&*aws.access_key_id, aws.secret_access_key.expose()),
+        ("TGK_example00001", "0123456789/abcdef+0123456789abcd")
+    );
+    assert_eq!((a.hash, b.hash), (None, Some(KeyHash::of("tg-0123456789abcdef"))));
+    assert!(!format!("{resources:?}").contains("abcdef"));
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn environment(name: &str) -> Option<String> {
         "AWS_ACCESS_KEY_ID" => Some("AKIDEXAMPLE".to_owned()),
         "AWS_SECRET_ACCESS_KEY" => Some("aws-0123456789".to_owned()),
         "LEDGER_KEY_ID" => Some("AKIAEXAMPLE".to_owned()),
+        "BATCH_SECRET_ACCESS_KEY" => Some("0123456789/abcdef+0123456789abcd".to_owned()),
         "SHORT" => Some("secret5".to_owned()),
         "NOT_A_URL" => Some("secret value".to_owned()),
         "ROWS" => Some("1000".to_owned()),

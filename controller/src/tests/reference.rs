@@ -132,7 +132,7 @@ fn every_field_has_its_row() {
                 "spec.defaults",
             ],
         ),
-        ("ApiKey", &["spec"]),
+        ("ApiKey", &["spec", "spec.aws"]),
         ("PriceList", &["spec", "spec.for", "spec.adjustments[]", "spec.prices[]"]),
     ];
     for (kind, paths) in maps {

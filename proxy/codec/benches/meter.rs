@@ -59,10 +59,20 @@ const FORMATS: [Format; 11] = [
     },
     format("openai-responses", Codec::openai, "/v1/responses", response),
     format("anthropic", Codec::anthropic, "/v1/messages", anthropic),
-    format("gemini-sse", Codec::gemini, "/v1beta/models/g:streamGenerateContent", gemini_event),
+    format(
+        "gemini-sse",
+        Codec::gemini,
+        "/v1beta/models/g:streamGenerateContent",
+        gemini_event,
+    ),
     Format {
         content_type: "application/json",
-        ..format("gemini-array", Codec::gemini, "/v1beta/models/g:streamGenerateContent", gemini_element)
+        ..format(
+            "gemini-array",
+            Codec::gemini,
+            "/v1beta/models/g:streamGenerateContent",
+            gemini_element,
+        )
     },
     Format {
         content_type: MESSAGES,
@@ -70,7 +80,12 @@ const FORMATS: [Format; 11] = [
     },
     Format {
         content_type: MESSAGES,
-        ..format("bedrock-invoke", Codec::bedrock, "/model/m/invoke-with-response-stream", invoke)
+        ..format(
+            "bedrock-invoke",
+            Codec::bedrock,
+            "/model/m/invoke-with-response-stream",
+            invoke,
+        )
     },
     format("mistral", Codec::mistral, "/v1/chat/completions", mistral),
     format("cohere", Codec::azure_foundry, "/v2/chat", cohere),
@@ -78,7 +93,18 @@ const FORMATS: [Format; 11] = [
 
 /// Words as a model writes them, one a frame.
 const WORDS: [&str; 12] = [
-    " the", " ledger", " of", " a", " month", ",", " which", " nobody", " reconciles", " by hand", ".", "\\n\\n",
+    " the",
+    " ledger",
+    " of",
+    " a",
+    " month",
+    ",",
+    " which",
+    " nobody",
+    " reconciles",
+    " by hand",
+    ".",
+    "\\n\\n",
 ];
 
 fn main() {
@@ -119,13 +145,22 @@ impl Format {
         let body = Bytes::from_static(self.request.as_bytes());
         let endpoint = codec.endpoint(&Method::POST, self.path);
         let request = codec.read(&endpoint, self.path, &HeaderMap::new(), &body).expect("a request");
-        let head = Response::builder().header("content-type", self.content_type).body(()).expect("a head");
+        let head = Response::builder()
+            .header("content-type", self.content_type)
+            .body(())
+            .expect("a head");
         Meter::new(&codec, &endpoint, &request, body, &head.into_parts().0)
     }
 
     /// A stream's frames, all of them parts of one buffer.
     fn frames(&self, count: usize) -> Vec<Bytes> {
-        let events: Vec<Vec<u8>> = WORDS.iter().cycle().take(count).enumerate().map(|(at, word)| (self.frame)(word, at)).collect();
+        let events: Vec<Vec<u8>> = WORDS
+            .iter()
+            .cycle()
+            .take(count)
+            .enumerate()
+            .map(|(at, word)| (self.frame)(word, at))
+            .collect();
         let mut sizes: Vec<usize> = events.iter().map(Vec::len).collect();
         let mut stream = Bytes::from(events.concat());
         if self.cut_bytes > 0 {

@@ -82,7 +82,12 @@ impl Answer {
     /// Bytes of memory that grow with what is read.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn retained_bytes(&self) -> usize {
-        let unknown = self.usage.unknown.iter().chain(self.anthropic.unknown()).chain(self.gemini.unknown());
+        let unknown = self
+            .usage
+            .unknown
+            .iter()
+            .chain(self.anthropic.unknown())
+            .chain(self.gemini.unknown());
         let fields: usize = unknown.map(|field| size_of::<UnknownUsage>() + field.field.len()).sum();
         fields + self.decoded.capacity() + self.gemini.pending_bytes()
     }

@@ -275,6 +275,17 @@ mod tests {
             ("x-amzn-errortype", "UnrecognizedClientException")
         );
         assert!(Codec::openai().error_header(&error).is_none());
+        for (code, exception) in [
+            ("unknown_access_key", "UnrecognizedClientException"),
+            ("incomplete_signature", "IncompleteSignatureException"),
+            ("clock_skew", "InvalidSignatureException"),
+            ("invalid_signature", "InvalidSignatureException"),
+            ("path_not_allowed", "AccessDeniedException"),
+        ] {
+            let status = StatusCode::FORBIDDEN;
+            let (_, value) = Codec::bedrock().error_header(&ErrorBody { status, code, ..error }).unwrap();
+            assert_eq!(value.to_str().unwrap(), exception);
+        }
         assert_eq!(
             read(Codec::mistral()),
             json!({"object": "error", "message": "no such key", "type": "authentication_error", "param": null, "code": "unknown_key", "call_id": "c-1"})

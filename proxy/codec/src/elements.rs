@@ -137,7 +137,9 @@ fn is_structural(byte: u8) -> bool {
 fn string_end(text: &[u8]) -> Option<usize> {
     let (near, far) = text.split_at(text.len().min(SHORT_BYTES));
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    near.iter().position(ends).or_else(|| Some(near.len() + memchr2(b'"', b'\\', far)?))
+    near.iter()
+        .position(ends)
+        .or_else(|| Some(near.len() + memchr2(b'"', b'\\', far)?))
 }
 
 #[cfg(test)]

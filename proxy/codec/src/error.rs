@@ -186,7 +186,14 @@ impl ErrorBody<'_> {
         Bytes::from(error.to_string())
     }
 
+    /// The nearest exception of AWS's ("Common errors" of its API references); those of signatures are what its SDKs know, whatever the status.
     pub(crate) fn aws_type(&self) -> &'static str {
+        match self.code {
+            "unknown_access_key" => return "UnrecognizedClientException",
+            "incomplete_signature" => return "IncompleteSignatureException",
+            "clock_skew" | "invalid_signature" => return "InvalidSignatureException",
+            _ => {}
+        }
         match self.status.as_u16() {
             401 => "UnrecognizedClientException",
             403 => "AccessDeniedException",

@@ -197,7 +197,11 @@ pub(crate) fn streamed(model: Option<&str>, shape: &Shape, start: &[u8], total_b
 /// The document, unless it has more values than are taken apart: each stands behind a comma or a bracket.
 fn parsed(body: &[u8]) -> Option<Value> {
     let may_have_many = body.len() > VALUES_MAX && memchr::memchr3_iter(b',', b'[', b'{', body).count() > VALUES_MAX;
-    if may_have_many { None } else { serde_json::from_slice(body).ok() }
+    if may_have_many {
+        None
+    } else {
+        serde_json::from_slice(body).ok()
+    }
 }
 
 /// Output tokens of an answer that cannot be read.

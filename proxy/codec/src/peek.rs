@@ -131,7 +131,12 @@ impl Keys {
     pub(crate) fn with_values(&self, json: &[u8]) -> u32 {
         let Some(searcher) = &self.searcher else {
             let has_value = |at: &(usize, &Key)| at.1.has_value_in(json);
-            return self.keys.iter().enumerate().filter(has_value).fold(0, |bits, (at, _)| bits | 1 << at);
+            return self
+                .keys
+                .iter()
+                .enumerate()
+                .filter(has_value)
+                .fold(0, |bits, (at, _)| bits | 1 << at);
         };
         work::look_at(json.len());
         let (mut bits, mut from) = (0, 0);

@@ -94,7 +94,11 @@ impl Reader {
                     None => bytes,
                     Some(held) => {
                         self.answer.removes_usage = false;
-                        if held.is_empty() { bytes } else { [&bytes, held].concat().into() }
+                        if held.is_empty() {
+                            bytes
+                        } else {
+                            [&bytes, held].concat().into()
+                        }
                     }
                 }
             }

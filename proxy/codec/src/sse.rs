@@ -341,7 +341,11 @@ mod tests {
                 let data: Vec<usize> = heard.data.iter().map(String::len).collect();
                 let first = first - "data: ".len();
                 // Two lines are heard one by one and together.
-                let expected = if too_long == 1 { vec![first, 1] } else { vec![first, 1, first + 2, 1] };
+                let expected = if too_long == 1 {
+                    vec![first, 1]
+                } else {
+                    vec![first, 1, first + 2, 1]
+                };
                 assert_eq!(data, expected, "{size}");
             }
         }

@@ -12,5 +12,6 @@ mod passing;
 mod proxies;
 mod refusing;
 mod shutdown;
+mod signing;
 mod tls;
 mod upstreams;

@@ -54,14 +54,29 @@ pub(crate) static KINDS: [Kind; 28] = [
     kind(Codec::openai, "/v1/audio/transcriptions", PLAIN, Form::Json),
     kind(Codec::openai, "/v1/audio/transcriptions", CHAT, Form::Events),
     kind(Codec::openai, "/v1/audio/speech", CHAT, Form::Events),
-    kind(Codec::azure_openai, "/openai/deployments/d/chat/completions", CHAT, Form::Events),
+    kind(
+        Codec::azure_openai,
+        "/openai/deployments/d/chat/completions",
+        CHAT,
+        Form::Events,
+    ),
     kind(Codec::anthropic, "/v1/messages", PLAIN, Form::Json),
     kind(Codec::anthropic, "/v1/messages", CHAT, Form::Events),
     kind(Codec::gemini, "/v1beta/models/g:generateContent", "{}", Form::Json),
     kind(Codec::gemini, "/v1beta/models/g:streamGenerateContent", "{}", Form::Json),
-    kind(Codec::gemini, "/v1beta/models/g:streamGenerateContent?alt=sse", "{}", Form::Events),
+    kind(
+        Codec::gemini,
+        "/v1beta/models/g:streamGenerateContent?alt=sse",
+        "{}",
+        Form::Events,
+    ),
     kind(Codec::gemini, "/v1beta/models/g:embedContent", "{}", Form::Json),
-    kind(Codec::gemini, "/v1/projects/p/locations/l/publishers/google/models/g:predict", "{}", Form::Json),
+    kind(
+        Codec::gemini,
+        "/v1/projects/p/locations/l/publishers/google/models/g:predict",
+        "{}",
+        Form::Json,
+    ),
     kind(Codec::bedrock, "/model/m/converse", "{}", Form::Json),
     kind(Codec::bedrock, "/model/m/converse-stream", "{}", Form::Messages),
     kind(Codec::bedrock, "/model/m/invoke", "{}", Form::Json),
@@ -139,7 +154,11 @@ pub(crate) fn seen(mut meter: Meter, body: &[u8], sizes: &[usize]) -> Seen {
     let looked_at = work::take();
     let come = meter.reader().map_or(0, |reader| reader.bytes).max(body.len() as u64);
     let most = 40 * come + 16 * frames.len() as u64 + 4096;
-    assert!(looked_at <= most, "{looked_at} bytes are looked at of {come} in {} frames", frames.len());
+    assert!(
+        looked_at <= most,
+        "{looked_at} bytes are looked at of {come} in {} frames",
+        frames.len()
+    );
     Seen {
         sent,
         facts: facts(&mut meter),
@@ -177,7 +196,11 @@ fn check_retained(meter: &mut Meter) {
 
 /// A message of AWS's, as `frames.rs` describes it.
 pub(crate) fn message(name: &[u8], payload: &[u8]) -> Vec<u8> {
-    let kind: &[u8] = if name.ends_with(b"Exception") { b"exception" } else { b"event" };
+    let kind: &[u8] = if name.ends_with(b"Exception") {
+        b"exception"
+    } else {
+        b"event"
+    };
     let mut headers = Vec::new();
     for (key, value) in [(&b":message-type"[..], kind), (b":event-type", name)] {
         headers.push(key.len() as u8);

@@ -12,7 +12,9 @@ const TOKENS_PER_BYTE_MAX: u64 = 120;
 pub fn estimate(data: &[u8]) {
     let mut input = Input(data);
     let kind = input.choose(&KINDS);
-    let shape: Shape = (kind.codec)().endpoint(&http::Method::POST, kind.path.split('?').next().unwrap()).shape;
+    let shape: Shape = (kind.codec)()
+        .endpoint(&http::Method::POST, kind.path.split('?').next().unwrap())
+        .shape;
     let model = std::str::from_utf8(input.text()).ok();
     let body = input.0;
     let most = TOKENS_PER_BYTE_MAX * body.len() as u64 + 16;

@@ -3,7 +3,11 @@
 //! None may panic, and each asserts what the meter promises: the same facts however a body is cut, memory and work within bounds that are linear
 //! in the input and end at the limits of the readers. Under `cfg(fuzzing)` these limits are low, so that short inputs exceed them.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a panic is what a fuzzer looks for")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is what a fuzzer looks for"
+)]
 
 mod answers;
 mod estimates;

@@ -42,7 +42,11 @@ pub fn request(data: &[u8]) {
         if let Some(mut expected) = read(&body) {
             if request.edits_stream() {
                 assert_eq!(expected["stream"], json!(true));
-                let options = expected.as_object_mut().unwrap().entry("stream_options").or_insert(Value::Null);
+                let options = expected
+                    .as_object_mut()
+                    .unwrap()
+                    .entry("stream_options")
+                    .or_insert(Value::Null);
                 if options.is_null() {
                     *options = json!({});
                 }

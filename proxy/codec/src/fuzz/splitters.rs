@@ -75,7 +75,12 @@ fn lines(mut stream: &[u8]) -> Vec<(&[u8], &[u8])> {
 }
 
 fn end_event(event: &[(&[u8], &[u8])], heard: &mut Heard, sent: &mut Vec<u8>) {
-    let bytes: Vec<u8> = event.iter().flat_map(|(line, end)| [*line, *end]).flatten().copied().collect();
+    let bytes: Vec<u8> = event
+        .iter()
+        .flat_map(|(line, end)| [*line, *end])
+        .flatten()
+        .copied()
+        .collect();
     let (mut remove, mut named_error, mut at) = (false, false, 0);
     let mut data_lines: Vec<&[u8]> = Vec::new();
     for (line, end) in event {
@@ -151,7 +156,10 @@ pub fn elements(data: &[u8]) {
     {
         let objects = array.iter().map(|element| element.get().as_bytes());
         let objects: Vec<&[u8]> = objects.filter(|element| element.starts_with(b"{")).collect();
-        assert_eq!((&*heard.0, heard.1), (&*objects.iter().map(|object| object.to_vec()).collect::<Vec<_>>(), true));
+        assert_eq!(
+            (&*heard.0, heard.1),
+            (&*objects.iter().map(|object| object.to_vec()).collect::<Vec<_>>(), true)
+        );
     }
 }
 

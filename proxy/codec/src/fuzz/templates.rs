@@ -36,14 +36,21 @@ pub fn template(data: &[u8]) {
         },
     };
     let name = Name::new("t").unwrap();
-    let Ok(template) = Template::new(name, fields, vec![resource], AbortRule::Drain) else { return };
+    let Ok(template) = Template::new(name, fields, vec![resource], AbortRule::Drain) else {
+        return;
+    };
     let codec = Codec::template(template);
     let endpoint = codec.endpoint(&Method::POST, &path);
     let content_type = if events { "text/event-stream" } else { "application/json" };
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(content_type))]);
     let request = codec.read(&endpoint, &path, &headers, &body).unwrap();
     assert_eq!(request.upstream_body(&body, None), body);
-    let head = Response::builder().header(CONTENT_TYPE, content_type).body(()).unwrap().into_parts().0;
+    let head = Response::builder()
+        .header(CONTENT_TYPE, content_type)
+        .body(())
+        .unwrap()
+        .into_parts()
+        .0;
     let meter = || Meter::new(&codec, &endpoint, &request, Bytes::new(), &head);
     let whole = seen(meter(), &body, &[usize::MAX]);
     let framed = seen(meter(), &body, &sizes);
@@ -53,10 +60,17 @@ pub fn template(data: &[u8]) {
 
 /// The short way through a JSON document leads where the long one does.
 fn check_path(fields: &Fields, body: &[u8]) {
-    let Some(locator) = fields.prompt_tokens.as_ref().filter(|locator| locator.location == Location::Payload) else {
+    let Some(locator) = fields
+        .prompt_tokens
+        .as_ref()
+        .filter(|locator| locator.location == Location::Payload)
+    else {
         return;
     };
-    let (Ok(path), Ok(document)) = (crate::template::json_path(&locator.identifier), serde_json::from_slice::<serde_json::Value>(body)) else {
+    let (Ok(path), Ok(document)) = (
+        crate::template::json_path(&locator.identifier),
+        serde_json::from_slice::<serde_json::Value>(body),
+    ) else {
         return;
     };
     if let Some(steps) = crate::template::steps(&locator.identifier) {

@@ -12,7 +12,9 @@ pub fn usage(data: &[u8]) {
     let mut input = Input(data);
     let interface = input.byte();
     let sizes = input.sizes();
-    let Ok(usage) = serde_json::from_slice::<&RawValue>(input.0) else { return };
+    let Ok(usage) = serde_json::from_slice::<&RawValue>(input.0) else {
+        return;
+    };
     // Line ends are white space in JSON, and end a line of server-sent events.
     let usage = usage.get().replace(['\n', '\r'], " ");
     check_peek(&usage);
@@ -40,7 +42,12 @@ pub fn usage(data: &[u8]) {
 /// What holds of all usage.
 fn check(usage: &Usage) {
     assert!(usage.unknown.len() <= Usage::MAX_UNKNOWN);
-    assert!(usage.unknown.iter().all(|field| field.quantity > 0 && field.field.len() <= 600));
+    assert!(
+        usage
+            .unknown
+            .iter()
+            .all(|field| field.quantity > 0 && field.field.len() <= 600)
+    );
 }
 
 fn completion(usage: &str) -> ((usize, Vec<u8>), (usize, Vec<u8>)) {
@@ -85,7 +92,9 @@ fn units(usage: &str) -> ((usize, Vec<u8>), (usize, Vec<u8>)) {
 /// A cheap look misses no key that stands in the document, and finds no other value than the document's.
 fn check_peek(value: &str) {
     let document = format!(r#"{{"a":{value},"usage":{value}}}"#);
-    let Ok(read) = serde_json::from_str::<serde_json::Value>(&document) else { return };
+    let Ok(read) = serde_json::from_str::<serde_json::Value>(&document) else {
+        return;
+    };
     let told = &read["usage"];
     assert!(told.is_null() || peek::USAGE.has_value_in(document.as_bytes()));
     if let Some((found, text)) = peek::USAGE.last_of_top::<serde_json::Value>(document.as_bytes()) {

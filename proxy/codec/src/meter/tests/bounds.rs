@@ -40,7 +40,10 @@ fn units_of_a_guardrail_are_few_whatever_their_names() {
 
 #[test]
 fn a_stream_of_single_bytes_is_looked_at_as_often_as_a_whole_one() {
-    let event = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "x".repeat(100_000));
+    let event = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n",
+        "x".repeat(100_000)
+    );
     for call in [
         Call::stream(Codec::openai(), "/v1/chat/completions", r#"{"model":"m","stream":true}"#),
         Call::stream(Codec::anthropic(), "/v1/messages", "{}"),

@@ -70,7 +70,11 @@ fn lists_of_a_provider_are_looked_at_together_and_shipped_ones_apart() {
     assert_eq!(check(&[one.clone(), other.clone()]), []);
     other.shipped = false;
     other.terms.org = Some(name("acme"));
-    assert_eq!(check(&[one.clone(), other.clone()]), [], "what was negotiated differs on purpose");
+    assert_eq!(
+        check(&[one.clone(), other.clone()]),
+        [],
+        "what was negotiated differs on purpose"
+    );
     other.terms.org = None;
     let found = check(&[one.clone(), other.clone()]);
     assert_eq!(found.iter().map(|finding| finding.place).collect::<Vec<_>>(), [(1, 0)]);
