@@ -39,6 +39,12 @@ pub(crate) enum Command {
     /// Explains, imports, compares and checks prices
     #[command(subcommand)]
     Prices(Prices),
+    /// Rates calls of a period again by a version of a price list, and records the difference as corrections
+    ///
+    /// Nothing is changed: each correction is two rows, one that takes back what stood and one that books what holds. A call that stands as
+    /// the list has it is not corrected, so it may be run twice, and one that was cut off be repeated. With --dry-run, prints the difference
+    /// by team and model, also while a gateway runs; without, no gateway may run on the data directory.
+    Rerate(Rerate),
     /// Makes a damaged write-ahead log whole, and says what is missing
     Repair(Repair),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
@@ -168,6 +174,33 @@ pub(crate) struct Import {
     /// The file; - is standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rerate {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Start of the period, such as 2026-11-01 or 2026-11-01T12:00:00Z; UTC if no zone is told
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// End of the period; calls that began at this instant are not in it
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: String,
+    /// Only calls of this provider; the list is used for them whatever provider or template it names
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Only calls that this model answered, or was asked for
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// Version of a price list, as in column price_version of table prices, or several with + between them; a list's name is its version in force
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) price_version: String,
+    /// Prints what would be corrected, and changes nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Output of --dry-run: table, json, ndjson, csv, arrow or parquet
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
 }
 
 fn renaming(text: &str) -> Result<(String, String), String> {

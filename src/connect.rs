@@ -30,12 +30,7 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
             source.data.display()
         );
     }
-    let table = match (&source.table, &source.config) {
-        (Some(location), _) => Location::parse(location)?,
-        (None, Some(config)) => crate::wiring::location(&crate::check::resources(config)?.gateway, &source.data)?,
-        (None, None) => crate::wiring::location(&Gateway::default(), &source.data)?,
-    };
-    match Offline::open(&source.data, &table).await {
+    match Offline::open(&source.data, &table(source)?).await {
         Ok(offline) => embedded(offline, statement, format).await,
         Err(Error::InUse { .. }) => {
             let addresses = Addresses::read(&source.data).with_context(|| {
@@ -52,6 +47,15 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where the table of a data directory lies.
+pub(crate) fn table(source: &Source) -> anyhow::Result<Location> {
+    Ok(match (&source.table, &source.config) {
+        (Some(location), _) => Location::parse(location)?,
+        (None, Some(config)) => crate::wiring::location(&crate::check::resources(config)?.gateway, &source.data)?,
+        (None, None) => crate::wiring::location(&Gateway::default(), &source.data)?,
+    })
 }
 
 async fn embedded(offline: Offline, statement: &str, format: Format) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ mod quickstart;
 mod reload;
 mod repair;
 mod report;
+mod rerate;
 mod serve;
 mod simulate;
 mod sql;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Command::Report(report) => run(report::report(report)),
         Command::Import(import) => run(import::import(import)),
         Command::Prices(command) => prices::run(&command),
+        Command::Rerate(rerate) => run(rerate::rerate(rerate)),
         Command::Repair(repair) => run(repair::repair(repair)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };

@@ -9,13 +9,13 @@ use datafusion::catalog::{
 };
 use datafusion::common::DataFusionError;
 use datafusion::datasource::ViewTable;
-use datafusion::execution::SessionState;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::prelude::SessionConfig;
-use tollgate_usage_store::{Tables, VIEWS, date_trunc};
+use tollgate_usage_store::{Tables, VIEWS, date_trunc, derived};
 
 use crate::limits::Limits;
 use crate::memory::Pool;
@@ -52,11 +52,11 @@ pub(crate) fn base(limits: &Limits, spill: &SpillDir) -> Result<SessionState, Da
         .with_config(config)
         .with_runtime_env(runtime(limits, spill)?)
         .build();
-    datafusion::execution::FunctionRegistry::register_udf(&mut state, date_trunc())?;
+    FunctionRegistry::register_udf(&mut state, date_trunc())?;
     for name in UNBOUNDED {
         if let Some(function) = state.scalar_functions().get(name).cloned() {
             for name in std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str)) {
-                datafusion::execution::FunctionRegistry::deregister_udf(&mut state, name)?;
+                FunctionRegistry::deregister_udf(&mut state, name)?;
             }
         }
     }
@@ -78,7 +78,16 @@ fn runtime(limits: &Limits, spill: &SpillDir) -> Result<Arc<RuntimeEnv>, DataFus
 /// A state that sees the tables as they are now, and its tables' names.
 pub(crate) async fn snapshot(base: &SessionState, tables: &dyn Tables) -> Result<(SessionState, Vec<String>), DataFusionError> {
     let schema = Arc::new(MemorySchemaProvider::new());
+    let mut functions = tables.functions();
+    let rate = tables.rate();
     for (name, table) in tables.snapshot().await? {
+        if name == "usage" {
+            let (views, rated) = derived(&table, Arc::clone(&rate));
+            for (name, view) in views {
+                schema.register_table(name.to_owned(), view)?;
+            }
+            functions.extend(rated);
+        }
         schema.register_table(name.to_owned(), table)?;
     }
     let catalog = MemoryCatalogProvider::new();
@@ -88,9 +97,10 @@ pub(crate) async fn snapshot(base: &SessionState, tables: &dyn Tables) -> Result
 
     let mut state = base.clone();
     state.register_catalog_list(Arc::new(catalogs));
-    for (name, function) in tables.functions() {
+    for (name, function) in functions {
         state.register_udtf(name, function);
     }
+    FunctionRegistry::register_udf(&mut state, rate)?;
     // From here on now() is this query's now.
     state.mark_start_execution();
     for (name, _, query) in VIEWS {

@@ -53,6 +53,7 @@ behaviours!(
     quickstart,
     readers,
     reload,
+    rerate,
     sdks,
     shutdown,
     sigv4,

@@ -131,7 +131,8 @@ fn tags<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowEr
     Ok(Arc::new(builder.finish()))
 }
 
-fn decisions<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<ArrayRef, ArrowError> {
+/// A column of lists of decisions.
+pub(crate) fn decisions<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<ArrayRef, ArrowError> {
     let count = values
         .clone()
         .map(|value| if let Value::Decisions(list) = value { list.len() } else { 0 })
@@ -156,7 +157,8 @@ fn decisions<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<Arra
     list(decision_fields(), items, lengths)
 }
 
-fn charges<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<ArrayRef, ArrowError> {
+/// A column of lists of charges.
+pub(crate) fn charges<'a>(values: impl Iterator<Item = Value<'a>> + Clone) -> Result<ArrayRef, ArrowError> {
     let count = values
         .clone()
         .map(|value| if let Value::Charges(list) = value { list.len() } else { 0 })

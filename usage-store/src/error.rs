@@ -133,6 +133,12 @@ pub enum Error {
     /// The query engine refused.
     #[error("the query engine failed")]
     Query(#[source] Box<datafusion::error::DataFusionError>),
+    /// There is no such price list.
+    #[error(transparent)]
+    Unlisted(#[from] crate::rating::Unlisted),
+    /// No row was ever committed to the table.
+    #[error("nothing was committed to the table yet: start the gateway and stop it once, so that its calls are there")]
+    Nothing,
     /// A background task ended before its work was done.
     #[error("the ledger's task ended before its work was done")]
     TaskEnded,

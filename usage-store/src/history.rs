@@ -11,6 +11,7 @@ use tollgate_record::{Name, PriceList};
 
 use crate::Error;
 use crate::disk::{Disk, replace};
+use crate::rating::lists::Lists;
 use crate::rating::{PriceBook, stored};
 
 /// First bytes of a file: the format's name and version. A list without terms is of version 1.
@@ -21,7 +22,7 @@ const MAGIC: [&[u8; 8]; 2] = [b"TOLLPRC1", b"TOLLPRC2"];
 pub(crate) struct History {
     disk: Arc<dyn Disk>,
     folder: PathBuf,
-    lists: BTreeMap<Name, PriceList>,
+    lists: BTreeMap<Name, Arc<PriceList>>,
     /// Versions that are in force.
     current: Vec<Name>,
 }
@@ -94,7 +95,7 @@ impl History {
                     expected: "TOLLPRC1 or TOLLPRC2",
                 });
             };
-            lists.insert(version, list);
+            lists.insert(version, Arc::new(list));
         }
         Ok(Self {
             disk,
@@ -116,12 +117,17 @@ impl History {
                 let hash = version.as_str().rsplit('@').next().unwrap_or_default();
                 let path = self.folder.join(format!("{hash}.prices"));
                 replace(&*self.disk, &path, &encode(version, list)).map_err(Error::io("write", &path))?;
-                self.lists.insert(version.clone(), list.clone());
+                self.lists.insert(version.clone(), Arc::new(list.clone()));
             }
             current.push(version.clone());
         }
         self.current = current;
         Ok(())
+    }
+
+    /// Every version, to rate with.
+    pub(crate) fn lists(&self) -> Lists {
+        Lists::new(self.lists.clone(), &self.current)
     }
 
     /// The rows of table `prices`.

@@ -7,6 +7,7 @@ use tollgate_record::column::USAGE;
 
 use crate::VIEWS;
 use crate::rollup::{KEYS, MEASURES};
+use crate::tables::rate::{ANSWER, MEMBERS};
 
 /// The text of `docs/tables.md`.
 pub fn tables() -> String {
@@ -17,7 +18,7 @@ pub fn tables() -> String {
          All times are UTC. Amounts are exact decimals with twelve digits behind the point. `NULL` means not known, not reported\n\
          or not applicable; it never means zero. Counts of a total include their parts.\n\n\
          ## usage\n\n\
-         One row per call, that is per attempt at an upstream. Rows are only ever added.\n",
+         One row per call, that is per attempt at an upstream, and two per correction of one. Rows are only ever added.\n",
     );
     let mut group = "";
     for column in USAGE {
@@ -60,6 +61,7 @@ pub fn tables() -> String {
     );
     hourly(&mut text);
     history(&mut text);
+    corrections(&mut text);
     text.push_str("\n## Views\n");
     for (name, meaning, query) in VIEWS {
         let _ = write!(
@@ -112,6 +114,57 @@ fn history(text: &mut String) {
          Table `usage` as of a version, or as of the newest version that was committed at a time or before: `FROM usage_at(42)`,\n\
          `FROM usage_at('2026-12-01T00:00:00Z')`. It has the columns of `usage`. Rows that are still in memory belong to no version.\n\
          A version reads the same for as long as the table keeps its history; one that is gone is an error that names those that are there.\n",
+    );
+}
+
+fn corrections(text: &mut String) {
+    text.push_str(
+        "\n## usage_original, usage_corrected\n\n\
+         The calls, a row each. `usage_original` is `usage` without corrections: each call as it was recorded. `usage_corrected` has what holds\n\
+         of it now: `cost` and `list_cost` with its corrections, `currency`, `cost_status`, `price_version` and `charges` of the last of them. Its\n\
+         column `corrected_by` stands in the place of `corrects`: `call_id` of that correction, null where there is none. How `usage` and its\n\
+         corrections belong together is in [prices.md](prices.md#rating-history-again).\n\n\
+         ## usage_rated(list), usage_rated(list, provider)\n\n\
+         `usage_corrected` rated by a version of a price list, named as in `prices.price_version`; a list's name stands for its version in force.\n\
+         With a provider, only its calls, for which the list is then used whatever provider it names. It adds:\n\n\
+         | column | meaning |\n|---|---|\n",
+    );
+    for (name, meaning) in [
+        (
+            "rated_cost",
+            "What the call costs by the list; the known part if `rated_cost_status` is `unpriced`.",
+        ),
+        ("rated_list_cost", "The same without discounts."),
+        ("rated_currency", "Currency of both."),
+        (
+            "rated_cost_status",
+            "As `cost_status`; `unpriced` where the list lacks the model or a meter of it. Null with a reason.",
+        ),
+        (
+            "rated_price_version",
+            "The version, if it names the model at the call's start.",
+        ),
+        ("rated_charges", "The bill by the list."),
+        ("rated_reason", "Why the row cannot be rated by the list, if so."),
+        (
+            "rated_differs",
+            "Whether `tollgate rerate` would correct the row: the list prices all of it, and otherwise than it stands.",
+        ),
+    ] {
+        let _ = writeln!(text, "| `{name}` | {meaning} |");
+    }
+    let members: Vec<_> = MEMBERS.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let answer: Vec<_> = ANSWER.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let _ = write!(
+        text,
+        "\n## rate(list, call)\n\n\
+         The function that it is made with: what one call costs. `call` is a struct, `named_struct('request_model', 'm', ...)`, of any of\n\
+         {}.\n\
+         They mean what the columns of `usage` mean; `start_time` is needed. `template` is the provider's template, if the list names that; `'*'` says that the list is meant. Without `charges`\n\
+         it is a call that might be made, and its token counts are all that it uses. The answer is a struct of\n\
+         {}.\n",
+        members.join(", "),
+        answer.join(", ")
     );
 }
 

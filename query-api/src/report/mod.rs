@@ -62,13 +62,16 @@ const MEASURES: [(&str, &str, &str); 18] = [
     ("avoided_cost", "sum(avoided_cost)", "sum(avoided_cost)"),
     (
         "estimated_calls",
-        "count(*) FILTER (WHERE cost_status = 'estimated' AND corrects IS NULL)",
-        "coalesce(sum(calls) FILTER (WHERE cost_status = 'estimated'), 0)",
+        "count(*) FILTER (WHERE cost_status = 'estimated' AND corrects IS NULL) + \
+         count(corrects) FILTER (WHERE cost_status = 'unpriced' AND usage_source = 'estimated')",
+        "coalesce(sum(calls) FILTER (WHERE cost_status = 'estimated'), 0) + \
+         coalesce(sum(corrections) FILTER (WHERE cost_status = 'unpriced' AND usage_source = 'estimated'), 0)",
     ),
     (
         "unpriced_calls",
-        "count(*) FILTER (WHERE cost_status = 'unpriced' AND corrects IS NULL)",
-        "coalesce(sum(calls) FILTER (WHERE cost_status = 'unpriced'), 0)",
+        "count(*) FILTER (WHERE cost_status = 'unpriced' AND corrects IS NULL) - count(corrects) FILTER (WHERE cost_status = 'unpriced')",
+        "coalesce(sum(calls) FILTER (WHERE cost_status = 'unpriced'), 0) - \
+         coalesce(sum(corrections) FILTER (WHERE cost_status = 'unpriced'), 0)",
     ),
     (
         "unpriced_input_tokens",
@@ -258,8 +261,8 @@ impl Chargeback {
             .join(",\n  ");
         // A column that is grouped by is selected already.
         let needed = match source {
-            Source::Calls => ["outcome", "cost_status", "corrects"].as_slice(),
-            Source::Hours => ["outcome", "cost_status", "calls", "corrections"].as_slice(),
+            Source::Calls => ["outcome", "cost_status", "usage_source", "corrects"].as_slice(),
+            Source::Hours => ["outcome", "cost_status", "usage_source", "calls", "corrections"].as_slice(),
         };
         let needed = needed.iter().filter(|name| self.by.iter().all(|key| key.name != **name));
         let needed = needed.map(|name| format!("{name}, ")).collect::<String>();

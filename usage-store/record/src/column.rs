@@ -92,7 +92,7 @@ macro_rules! columns {
 /// The columns of table `usage`, in order.
 pub const USAGE: &[Column] = columns! {
     "row" {
-        /// Identity of this call (one attempt at an upstream): a UUID of version 7, sorted by time; of version 8 where the row was imported.
+        /// Identity of this call (one attempt at an upstream): a UUID of version 7, sorted by time; of version 8 where the row was imported or corrects another.
         call_id: Text required = |r| r.call_id.uuid();
         /// Identity of the client's request; attempts of one request share it.
         request_id: Text required = |r| r.request_id.uuid();
@@ -102,7 +102,7 @@ pub const USAGE: &[Column] = columns! {
         instance: Text required = |r| &r.instance;
         /// Place of the row among those of its instance: 1, 2, 3 and so on.
         seq: Int required = |r| r.seq.get();
-        /// `call_id` of the row that this row corrects.
+        /// `call_id` of the call that this row corrects: one row takes back what stood, one books what holds. Calls are the rows without.
         corrects: Text nullable = |r| r.corrects.map(|id| id.uuid());
     }
     "time" {

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time; of version 8 for a row of another system.
+/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time; of version 8 for a row of another system and for
+/// a correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId(Uuid);
 
@@ -30,7 +31,7 @@ impl CallId {
         Self(uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid())
     }
 
-    /// Makes the id of a call that another system recorded: version 8, of bytes that follow from the other system's id.
+    /// Makes the id of a row that follows from another one, of another system or of this: version 8, of bytes that follow from that one's id.
     pub const fn from_digest(digest: [u8; 16]) -> Self {
         Self(uuid::Builder::from_custom_bytes(digest).into_uuid())
     }

@@ -27,7 +27,7 @@ enum Entry<'a> {
 ///
 /// # Errors
 /// [`Error::Arrow`] if the columns do not fit, which would be a defect.
-pub(super) fn batch(lists: &BTreeMap<Name, PriceList>, current: &[Name]) -> Result<RecordBatch, Error> {
+pub(super) fn batch(lists: &BTreeMap<Name, Arc<PriceList>>, current: &[Name]) -> Result<RecordBatch, Error> {
     let rows: Vec<Row<'_>> = lists.iter().flat_map(|(version, list)| rows(version, list)).collect();
     let text = |get: &dyn Fn(&Row<'_>) -> Option<String>| -> ArrayRef { Arc::new(rows.iter().map(get).collect::<StringArray>()) };
     let flag =

@@ -32,10 +32,12 @@
 //!
 //! What was used and has no price is a charge without an amount, and the row is `unpriced`.
 
+pub(crate) mod again;
 mod bill;
 mod book;
 mod deal;
 mod explain;
+pub(crate) mod lists;
 mod pattern;
 mod quantity;
 pub(crate) mod stored;
@@ -49,6 +51,7 @@ use book::Query;
 pub use book::{ModelName, PriceBook};
 use deal::Deals;
 pub use explain::{Applied, Explanation, Line, Try, explain};
+pub use lists::Unlisted;
 use quantity::{Quantity, quantities};
 
 /// Prices a call.

@@ -47,7 +47,9 @@ pub const KEYS: [&str; 15] = [
 enum From {
     /// Calls: rows that correct no other.
     Calls,
-    /// Rows with a value in the column.
+    /// Rows that correct another.
+    Corrections,
+    /// Calls with a value in the column.
     Count(&'static str),
     /// The sum of the column.
     Sum(&'static str),
@@ -68,11 +70,11 @@ pub struct Measure {
 /// The columns that are added up, in order.
 pub const MEASURES: [Measure; 22] = [
     measure("calls", "Calls; corrections are not counted.", From::Calls),
-    measure("corrections", "Rows that correct another.", From::Count("corrects")),
+    measure("corrections", "Rows that correct another.", From::Corrections),
     measure("input_tokens", "Sum of `input_tokens`.", From::Sum("input_tokens")),
     measure(
         "input_tokens_calls",
-        "Rows in which `input_tokens` is known.",
+        "Calls in which `input_tokens` is known.",
         From::Count("input_tokens"),
     ),
     measure(
@@ -82,7 +84,7 @@ pub const MEASURES: [Measure; 22] = [
     ),
     measure(
         "cache_read_input_tokens_calls",
-        "Rows in which `cache_read_input_tokens` is known.",
+        "Calls in which `cache_read_input_tokens` is known.",
         From::Count("cache_read_input_tokens"),
     ),
     measure(
@@ -92,13 +94,13 @@ pub const MEASURES: [Measure; 22] = [
     ),
     measure(
         "cache_creation_input_tokens_calls",
-        "Rows in which `cache_creation_input_tokens` is known.",
+        "Calls in which `cache_creation_input_tokens` is known.",
         From::Count("cache_creation_input_tokens"),
     ),
     measure("output_tokens", "Sum of `output_tokens`.", From::Sum("output_tokens")),
     measure(
         "output_tokens_calls",
-        "Rows in which `output_tokens` is known.",
+        "Calls in which `output_tokens` is known.",
         From::Count("output_tokens"),
     ),
     measure(
@@ -108,11 +110,11 @@ pub const MEASURES: [Measure; 22] = [
     ),
     measure(
         "reasoning_tokens_calls",
-        "Rows in which `reasoning_tokens` is known.",
+        "Calls in which `reasoning_tokens` is known.",
         From::Count("reasoning_tokens"),
     ),
     measure("cost", "Sum of `cost`.", From::Sum("cost")),
-    measure("cost_calls", "Rows in which `cost` is known.", From::Count("cost")),
+    measure("cost_calls", "Calls in which `cost` is known.", From::Count("cost")),
     measure("list_cost", "Sum of `list_cost`.", From::Sum("list_cost")),
     measure("avoided_cost", "Sum of `avoided_cost`.", From::Sum("avoided_cost")),
     measure("duration_us", "Sum of `duration_us`.", From::Sum("duration_us")),
@@ -124,7 +126,7 @@ pub const MEASURES: [Measure; 22] = [
     ),
     measure(
         "time_to_first_token_us_calls",
-        "Rows in which `time_to_first_token_us` is known.",
+        "Calls in which `time_to_first_token_us` is known.",
         From::Count("time_to_first_token_us"),
     ),
     measure("request_bytes", "Sum of `request_bytes`.", From::Sum("request_bytes")),
@@ -139,7 +141,7 @@ impl Measure {
     /// Its type.
     pub fn data_type(&self) -> DataType {
         match self.from {
-            From::Calls | From::Count(_) => DataType::Int64,
+            From::Calls | From::Corrections | From::Count(_) => DataType::Int64,
             From::Sum(column) | From::Max(column) => match stored(column) {
                 DataType::Decimal128(..) => DataType::Decimal128(38, Amount::SCALE as i8),
                 other => other,
@@ -155,7 +157,8 @@ impl Measure {
     fn of_usage(&self) -> Result<Expr, DataFusionError> {
         Ok(match self.from {
             From::Calls => count(lit(1_i64)).filter(ident("corrects").is_null()).build()?,
-            From::Count(column) => count(ident(column)),
+            From::Corrections => count(ident("corrects")),
+            From::Count(column) => count(ident(column)).filter(ident("corrects").is_null()).build()?,
             From::Sum(column) => sum(ident(column)),
             From::Max(column) => max(ident(column)),
         })

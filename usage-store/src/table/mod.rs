@@ -33,7 +33,7 @@ use arrow::datatypes::Int64Type;
 use deltalake_core::kernel::Add;
 use tollgate_record::{Name, Seq};
 
-use self::lake::{Change, Definition, Lake, Move, Stamp};
+use self::lake::{Change, Committed, Definition, Lake, Move, Stamp};
 use self::name::FileName;
 use self::upload::upload;
 use crate::Error;
@@ -170,14 +170,39 @@ impl Table {
         for group in groups(batches) {
             newest.write_files(&group, instance, stamp, &mut adds).await?;
         }
-        let moved = Move {
-            id: instance.to_string(),
-            from: None,
-            to: i64::try_from(last.get()).unwrap_or(i64::MAX),
-        };
-        let change = Change::append(PARTITION, adds, moved);
+        let change = appending(adds, instance, None, last);
         let lake = newest.lake.commit(&change, stamp).await?.lake();
         Ok(Self::seen_as(lake, Some(&self.versions)))
+    }
+
+    /// Appends rows of an instance, if its rows in the table still end at `from`; nothing if they do not, since then others of the same name
+    /// were first. Whoever is answered so reads the table anew.
+    ///
+    /// # Errors
+    /// [`Error::Table`] if the store failed: the rows may or may not be in the table then.
+    ///
+    /// # Cancel safety
+    /// As after an error.
+    pub(crate) async fn append_behind(
+        &self,
+        from: Seq,
+        batches: &[RecordBatch],
+        instance: &Name,
+        last: Seq,
+        stamp: Stamp,
+    ) -> Result<Option<Self>, Error> {
+        let mut adds = Vec::new();
+        self.write_files(batches, instance, stamp, &mut adds).await?;
+        let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+        let change = appending(adds, instance, Some(from), last);
+        let lake = match self.lake.commit(&change, stamp).await {
+            Ok(Committed::Now(lake)) => lake,
+            // Either this commit, whose answer was lost, or another's of as many rows.
+            Ok(Committed::Before(lake)) if lake.files()?.iter().any(|file| paths.contains(&file.path)) => lake,
+            Ok(Committed::Before(_)) | Err(Error::Conflict { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(Self::seen_as(lake, Some(&self.versions))))
     }
 
     /// Writes a file a day.
@@ -253,6 +278,17 @@ pub(crate) fn definition() -> Definition {
             .chain(upkeep::history_properties(crate::Upkeep::HISTORY))
             .collect(),
     }
+}
+
+/// A commit that appends files, and moves the transaction of their instance: from a place, or from any before.
+fn appending(adds: Vec<Add>, instance: &Name, from: Option<Seq>, last: Seq) -> Change {
+    let place = |seq: Seq| i64::try_from(seq.get()).unwrap_or(i64::MAX);
+    let moved = Move {
+        id: instance.to_string(),
+        from: from.map(|from| (from > Seq::ZERO).then(|| place(from))),
+        to: place(last),
+    };
+    Change::append(PARTITION, adds, moved)
 }
 
 /// Splits batches so that none of the files gets too large.

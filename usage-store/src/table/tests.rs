@@ -174,6 +174,30 @@ async fn an_append_whose_answer_was_lost_is_found_when_it_is_repeated() {
 }
 
 #[tokio::test]
+async fn rows_behind_a_place_that_others_have_taken_are_not_appended() {
+    let table = Table::open(&memory(Arc::new(InMemory::new()))).await.unwrap();
+    let rows = traffic("one", 30, 1);
+    let place = |number: usize| rows.get(number.wrapping_sub(1)).map_or(Seq::ZERO, |row| row.seq);
+    let behind = async |table: &Table, range: Range<usize>, number: u64| {
+        let batch = usage_batch(&rows[range.clone()]).unwrap();
+        table
+            .append_behind(place(range.start), &[batch], &name("one"), place(range.end), stamp(number))
+            .await
+            .unwrap()
+    };
+    let first = behind(&table, 0..10, 1).await.unwrap();
+    // Another that read the table before: of as many rows, and of more.
+    assert!(behind(&table, 0..10, 2).await.is_none());
+    assert!(behind(&table, 0..20, 3).await.is_none());
+    assert!(behind(&first, 20..30, 4).await.is_none(), "nor are places left out");
+    let second = behind(&first, 10..30, 5).await.unwrap();
+    assert_eq!(totals(&second).await, expected(&rows));
+    // The same commit again, whose answer was lost: its files are there.
+    let again = behind(&first, 10..30, 5).await.unwrap();
+    assert_eq!(totals(&again).await, expected(&rows));
+}
+
+#[tokio::test]
 async fn gateways_append_at_the_same_time_and_every_row_is_there_once() {
     let location = memory(Arc::new(InMemory::new()));
     let table = Table::open(&location).await.unwrap();

@@ -1,7 +1,9 @@
 //! What SQL sees: tables as of one snapshot, table functions, and the views over the tables.
 
+pub(crate) mod corrected;
 mod lazy;
 mod pinned;
+pub(crate) mod rate;
 #[cfg(test)]
 mod tests;
 pub(crate) mod versions;
@@ -15,6 +17,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableFunctionImpl, TableProvider};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::ScalarUDF;
 use tollgate_record::BoxFuture;
 
 use self::lazy::Lazy;
@@ -24,6 +27,7 @@ use crate::disk::{Disk, Os};
 use crate::history::History;
 use crate::hot::{Held, Hot, Recovering};
 use crate::location::Location;
+use crate::rating::lists::Lists;
 use crate::recovery::Recovered;
 use crate::rollup::{self, Hourly};
 use crate::scan::Scan;
@@ -53,6 +57,17 @@ pub trait Tables: Send + Sync + 'static {
     fn functions(&self) -> Functions {
         Vec::new()
     }
+
+    /// Function `rate`, over the price lists as of now.
+    fn rate(&self) -> Arc<ScalarUDF> {
+        rate::rate(Lists::default())
+    }
+}
+
+/// What stands on table `usage` beside [`VIEWS`]: the calls as they were recorded, after their corrections, and rated by a list.
+pub fn derived(usage: &Arc<dyn TableProvider>, rate: Arc<ScalarUDF>) -> (Named, Functions) {
+    let rated = corrected::Rated::new(Arc::clone(usage), rate);
+    (corrected::views(usage), vec![(corrected::RATED, Arc::new(rated))])
 }
 
 /// Views over the tables: name, meaning, and the query that each stands for.
@@ -93,10 +108,10 @@ pub(crate) struct View {
 
 /// A data directory that no gateway has open, for reading.
 pub struct Offline {
-    rows: Held,
-    table: Option<Table>,
+    pub(crate) rows: Held,
+    pub(crate) table: Option<Table>,
     hourly: Option<Hourly>,
-    history: History,
+    pub(crate) history: History,
     _lock: Box<dyn Any + Send + Sync>,
 }
 
@@ -130,6 +145,10 @@ impl Tables for Shared {
     fn functions(&self) -> Functions {
         let table = lock(self.view()).table.clone();
         functions(Some(&table).filter(|table| table.is_open()))
+    }
+
+    fn rate(&self) -> Arc<ScalarUDF> {
+        rate::rate(lock(self.history()).lists())
     }
 }
 
@@ -186,6 +205,10 @@ impl Tables for Offline {
 
     fn functions(&self) -> Functions {
         functions(self.table.as_ref())
+    }
+
+    fn rate(&self) -> Arc<ScalarUDF> {
+        rate::rate(self.history.lists())
     }
 }
 

@@ -318,3 +318,44 @@ async fn rows_of_memory_and_of_files_have_one_type() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_filter_on_the_time_of_calls_is_one_on_their_corrections_too() {
+    let (mut table, _) = open().await;
+    for day in 0..4 {
+        let first = u64::try_from(day).unwrap() * 2 + 1;
+        let call = row(first, day);
+        let mut correction = row(first + 1, day);
+        correction.corrects = Some(call.call_id);
+        correction.start_time = call.start_time;
+        let batches = vec![usage_batch(&[call, correction]).unwrap()];
+        table = table
+            .append(batches, &name("gw"), Seq::new(first + 1), stamp(day + 1))
+            .await
+            .unwrap();
+    }
+    let context = context(&table, Vec::new());
+    let usage = context.table_provider("usage").await.unwrap();
+    for (name, view) in super::corrected::views(&usage) {
+        context.register_table(name, view).unwrap();
+    }
+    // The call and its correction of the third day cost 5 and 6 millionths.
+    for filter in [
+        "start_date = DATE '2026-11-03'",
+        "start_time >= '2026-11-03T00:00:00Z' AND start_time < '2026-11-04T00:00:00Z'",
+    ] {
+        assert_eq!(
+            totals(&context, &format!("usage_corrected WHERE {filter}")).await,
+            (1, 11),
+            "{filter}"
+        );
+        let plan = explain(
+            &context,
+            &format!("EXPLAIN SELECT sum(cost) FROM usage_corrected WHERE {filter}"),
+        )
+        .await;
+        assert_eq!(plan.matches("files=1 of 4").count(), 2, "{filter}: {plan}");
+    }
+    assert_eq!(totals(&context, "usage_corrected").await, (4, sum(8).1));
+    assert_eq!(totals(&context, "usage_original").await, (4, 1 + 3 + 5 + 7));
+}

@@ -1,0 +1,264 @@
+//! From a row of table `usage` back to what was used, so that it can be rated again.
+//!
+//! # What a row keeps
+//! 1. Totals of tokens stand in columns. Everything else that was counted is the quantity of a charge: every count that is not zero has one,
+//!    priced or not, and a field that no codec knows has one under its own name.
+//! 2. Input that the provider does not bill is on no line: it is what the columns have and the lines have not.
+//! 3. What is rebuilt is proved: split into meters again, it must give the lines of the row. A row for which it does not is refused.
+//!
+//! # What it does not keep
+//! 4. Rows of another system have one line of meter `request`; they are refused, as are rows of which an amount left the column's range.
+//! 5. Searches are told by the query and by the grounded answer, and only the one that was billed is on a line. Where the other, had it
+//!    been told, would change the cost, the row is refused.
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
+use tollgate_record::{Amount, AmountError, Call, Cost, Meter, Name, Payer, Timestamp, UnknownUsage, Usage, UsageSource};
+
+use super::{PriceBook, Quantity, quantities, rate};
+
+/// What a row of table `usage` says that matters to its price.
+#[derive(Clone, Debug)]
+pub(crate) struct Row<'a> {
+    /// Organisation and team of the key: whose terms apply.
+    pub(crate) org: Option<Name>,
+    pub(crate) team: Option<Name>,
+    pub(crate) request_model: Option<Name>,
+    pub(crate) response_model: Option<Name>,
+    pub(crate) region: Option<Name>,
+    pub(crate) service_tier: Option<Name>,
+    pub(crate) start_time: Timestamp,
+    /// Whether another system recorded it.
+    pub(crate) imported: bool,
+    pub(crate) source: UsageSource,
+    pub(crate) input: Option<u64>,
+    pub(crate) cache_read: Option<u64>,
+    pub(crate) cache_creation: Option<u64>,
+    pub(crate) output: Option<u64>,
+    pub(crate) reasoning: Option<u64>,
+    /// Whether nothing was used that could cost.
+    pub(crate) free: bool,
+    /// None for a call that was never made: its tokens are all that it uses.
+    pub(crate) charges: Option<Vec<Line<'a>>>,
+}
+
+/// A line of the row's bill.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    /// As in `charges.meter`.
+    pub(crate) meter: &'a str,
+    pub(crate) quantity: Amount,
+    pub(crate) priced: bool,
+}
+
+/// Why a row cannot be rated again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unratable {
+    #[error("the row was imported: the other system does not say what its cost is made of")]
+    Imported,
+    #[error("the row has no charges although it is not free: what it used is not kept")]
+    NoCharges,
+    #[error("the row has charges of meter {meter}, which is not made of counts that rating knows")]
+    Meter { meter: String },
+    #[error("the row's charges and token columns do not say the same")]
+    Counts,
+    #[error("the row keeps only one of its two counts of searches, and this price list bills the other")]
+    Searches,
+    #[error("an amount exceeds 28 digits at these prices")]
+    Overflow,
+}
+
+impl From<AmountError> for Unratable {
+    fn from(_: AmountError) -> Self {
+        Self::Overflow
+    }
+}
+
+/// Rates a row by a book of lists for `providers`: its provider and its template, whichever is which.
+///
+/// # Errors
+/// [`Unratable`] if the row does not say all that its price depends on.
+pub(crate) fn rate_again(book: &PriceBook, providers: &[Name], row: &Row<'_>) -> Result<Cost, Unratable> {
+    let (usage, other) = rebuilt(row)?;
+    let call = Call {
+        operation_name: Name::new("rate").expect("it is short and plain"),
+        proxy: None,
+        // The caller knows that the lists are for this call.
+        provider_name: providers.first().cloned(),
+        template: providers.get(1).cloned(),
+        upstream: None,
+        region: row.region.clone(),
+        request_model: row.request_model.clone(),
+        stream: false,
+        route_rule: None,
+        cache: None,
+    };
+    let payer = Payer {
+        org: row.org.as_ref(),
+        team: row.team.as_ref(),
+    };
+    let rated = |usage: &Usage| rate(book, &call, payer, row.response_model.as_ref(), usage, row.start_time);
+    let cost = rated(&usage)?;
+    match other {
+        Some(other) if rated(&other)? != cost => Err(Unratable::Searches),
+        _ => Ok(cost),
+    }
+}
+
+/// The row's usage; and, if it may have had a second count of its searches, the same with that.
+fn rebuilt(row: &Row<'_>) -> Result<(Usage, Option<Usage>), Unratable> {
+    if row.imported {
+        return Err(Unratable::Imported);
+    }
+    let mut usage = Usage {
+        source: row.source,
+        input: row.input,
+        cache_read: row.cache_read,
+        cache_creation: row.cache_creation,
+        output: row.output,
+        reasoning: row.reasoning,
+        service_tier: row.service_tier.clone(),
+        ..Usage::default()
+    };
+    let Some(lines) = &row.charges else {
+        return Ok((usage, None));
+    };
+    if lines.is_empty() && !row.free {
+        return Err(Unratable::NoCharges);
+    }
+    let mut billed = Billed::default();
+    for line in lines {
+        billed.take(&mut usage, line)?;
+    }
+    let parts = [
+        usage.cache_read,
+        usage.cache_creation,
+        usage.audio_in,
+        usage.image_in,
+        usage.video_in,
+        usage.tool_use_in,
+    ];
+    let parts = parts.into_iter().flatten().fold(0, u64::saturating_add);
+    let plain = usage.input.unwrap_or(0).saturating_sub(parts);
+    let unbilled = plain.checked_sub(billed.input).ok_or(Unratable::Counts)?;
+    usage.unbilled_in = (unbilled > 0).then_some(unbilled);
+    if !billed.is_of(&usage) {
+        return Err(Unratable::Counts);
+    }
+    let other = match (usage.web_search, usage.search_query) {
+        (Some(_), None) => Some(Usage {
+            search_query: Some(1),
+            ..usage.clone()
+        }),
+        // Queries without a price give way to searches: where they are on a line, there were no searches.
+        (None, Some(_)) if billed.queries_priced => Some(Usage {
+            web_search: Some(1),
+            ..usage.clone()
+        }),
+        _ => None,
+    };
+    Ok((usage, other))
+}
+
+/// The lines of a bill, by meter.
+#[derive(Debug, Default)]
+struct Billed {
+    lines: Vec<(Meter, Amount)>,
+    input: u64,
+    queries_priced: bool,
+}
+
+impl Billed {
+    /// Takes a line, and its count into the usage if no column has it.
+    fn take(&mut self, usage: &mut Usage, line: &Line<'_>) -> Result<(), Unratable> {
+        let unknown_meter = || Unratable::Meter {
+            meter: line.meter.to_owned(),
+        };
+        if let Some(field) = line.meter.strip_prefix("unknown:") {
+            usage.unknown.push(UnknownUsage {
+                field: field.into(),
+                quantity: count(line.quantity, 1)?,
+            });
+            return Ok(());
+        }
+        let meter = Meter::parse(line.meter).ok_or_else(unknown_meter)?;
+        if self.lines.iter().any(|(other, _)| *other == meter) {
+            return Err(Unratable::Counts);
+        }
+        self.lines.push((meter, line.quantity));
+        let mut input = None;
+        let place = match meter {
+            Meter::Input => &mut input,
+            // Those that columns tell.
+            Meter::CacheRead | Meter::CacheWrite | Meter::Output | Meter::Reasoning => return Ok(()),
+            Meter::CacheWrite5m => &mut usage.cache_creation_5m,
+            Meter::CacheWrite1h => &mut usage.cache_creation_1h,
+            Meter::AudioIn => &mut usage.audio_in,
+            Meter::AudioOut => &mut usage.audio_out,
+            Meter::Image => &mut usage.images,
+            Meter::WebSearch => &mut usage.web_search,
+            Meter::SearchQuery => &mut usage.search_query,
+            Meter::Second => &mut usage.media_us,
+            Meter::Character => &mut usage.characters,
+            Meter::Page => &mut usage.pages,
+            Meter::CacheReadAudio => &mut usage.cache_read_audio,
+            Meter::CacheReadImage => &mut usage.cache_read_image,
+            Meter::ImageIn => &mut usage.image_in,
+            Meter::ImageOut => &mut usage.image_out,
+            Meter::VideoIn => &mut usage.video_in,
+            Meter::ToolUseIn => &mut usage.tool_use_in,
+            Meter::MapsGrounding => &mut usage.maps_grounding,
+            Meter::FileSearch => &mut usage.file_search,
+            Meter::CodeInterpreter => &mut usage.code_interpreter,
+            Meter::Request | Meter::ToolCall | Meter::Unknown => return Err(unknown_meter()),
+        };
+        let parts = if meter == Meter::Second { 1_000_000 } else { 1 };
+        let counted = count(line.quantity, parts)?;
+        *place = Some(counted);
+        self.input = input.unwrap_or(self.input);
+        self.queries_priced |= meter == Meter::SearchQuery && line.priced;
+        Ok(())
+    }
+
+    fn of(&self, meter: Meter) -> Amount {
+        let found = self.lines.iter().find(|(other, _)| *other == meter);
+        found.map_or(Amount::ZERO, |(_, quantity)| *quantity)
+    }
+
+    /// Whether these are the lines that the usage makes.
+    fn is_of(&self, usage: &Usage) -> bool {
+        let made = quantities(usage);
+        let is_made = |(meter, quantity): &(Meter, Quantity)| {
+            let expected = quantity.amount();
+            match meter {
+                // Reasoning is split off where it has a price of its own.
+                Meter::Output => {
+                    let reasoning = self.of(Meter::Reasoning);
+                    let told = Quantity::whole(usage.reasoning.unwrap_or(0).min(quantity.count)).amount();
+                    let sum = self.of(Meter::Output).checked_add(reasoning);
+                    (reasoning.is_zero() || told == Ok(reasoning)) && sum == expected
+                }
+                _ => expected == Ok(self.of(*meter)),
+            }
+        };
+        let all_made = made.iter().all(is_made);
+        // And there is no line beside them.
+        let lines = self.lines.iter().filter(|(_, quantity)| !quantity.is_zero());
+        let known = |meter: Meter| made.iter().any(|(other, _)| *other == meter);
+        all_made
+            && lines
+                .map(|(meter, _)| *meter)
+                .all(|meter| known(if meter == Meter::Reasoning { Meter::Output } else { meter }))
+    }
+}
+
+/// A quantity as a count of parts of its unit.
+fn count(quantity: Amount, parts: i128) -> Result<u64, Unratable> {
+    let units = quantity.units().checked_mul(parts).ok_or(Unratable::Counts)?;
+    if units < 0 || units % Amount::ONE.units() != 0 {
+        return Err(Unratable::Counts);
+    }
+    u64::try_from(units / Amount::ONE.units()).map_err(|_| Unratable::Counts)
+}
