@@ -146,7 +146,7 @@ mod tests {
         let resources = watch.changed().unwrap().unwrap();
         assert_eq!(
             resources.keys.first().unwrap().hash,
-            crate::KeyHash::of("tg-fedcba9876543210")
+            Some(crate::KeyHash::of("tg-fedcba9876543210"))
         );
     }
 }

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
-use http_body_util::Full;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use tollgate_codec::{Codec, Endpoint, Named};
 use tollgate_record::{Decision, Ending, Intent, Name, Timestamp};
 

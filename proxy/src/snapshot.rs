@@ -204,6 +204,7 @@ impl Snapshot {
 
 impl Served {
     /// The provider in the end.
+    #[cfg(test)]
     pub(crate) fn provider(&self) -> &Arc<Upstream> {
         match self {
             Self::Provider(provider) => provider,

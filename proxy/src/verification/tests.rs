@@ -210,7 +210,8 @@ fn a_signature_of_botocore_holds_for_15_minutes() {
 fn what_is_incomplete_is_told_apart() {
     let signature = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
     let told = |names: &str, headers: &[(&str, &str)]| vector("GET /", names, headers, signature, b"").unwrap_err();
-    let cases: [(&str, &[(&str, &str)], &str); 13] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 13] = [
         ("x-amz-date", &[], "header host must be among SignedHeaders"),
         ("host", &[], "header x-amz-date must be among SignedHeaders"),
         (
