@@ -23,6 +23,8 @@ pub(crate) struct Chosen {
     pub(crate) book: PriceBook,
     /// The providers and templates that it prices, each once.
     pub(crate) providers: Vec<Name>,
+    /// Whether one of the lists has negotiated prices.
+    pub(crate) negotiated: bool,
     /// The only version, under the name that it was kept by.
     pub(crate) version: Option<Name>,
 }
@@ -82,6 +84,7 @@ impl Lists {
             }
         }
         let chosen = Arc::new(Chosen {
+            negotiated: lists.iter().any(|list| !list.terms.is_empty()),
             book: PriceBook::new(lists),
             providers,
             version: match versions.as_slice() {
@@ -105,6 +108,12 @@ impl Lists {
     pub(crate) fn are_for(&self, versions: &str, providers: &[Name]) -> bool {
         let mut lists = versions.split(AND).filter_map(|version| self.all.get(version));
         lists.any(|list| providers.contains(&list.provider))
+    }
+
+    /// The first of versions, named as in a row, that has negotiated prices.
+    pub(crate) fn negotiated<'a>(&self, versions: &'a str) -> Option<&'a str> {
+        let mut versions = versions.split(AND);
+        versions.find(|version| self.all.get(*version).is_some_and(|list| !list.terms.is_empty()))
     }
 
     fn one(&self, text: &str) -> Result<Name, Unlisted> {

@@ -1,5 +1,7 @@
 //! A call of these tests uses 100 input tokens and 20 output tokens ([`crate::testing::ending`]).
 
+mod negotiated;
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -233,6 +233,15 @@ impl Rate {
         if !(said("provider_name") || said("template") || priced_before() || meant()) {
             return Ok(Err(OTHER_PROVIDER.to_owned()));
         }
+        if !chosen.negotiated
+            && let Some(terms) = calls
+                .text("price_version", row)
+                .and_then(|versions| self.lists.negotiated(versions))
+        {
+            return Ok(Err(format!(
+                "the call was priced with what was negotiated in {terms}, and these lists negotiate nothing: name both, {terms}+LIST"
+            )));
+        }
         let call = calls.row(row)?;
         Ok(match rate_again(&chosen.book, &chosen.providers, &call) {
             Ok(mut cost) => {
