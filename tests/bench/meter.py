@@ -13,8 +13,8 @@ import sys
 FRAMES = (16, 144)
 # Few streams for callgrind, which is slow and exact; many for the clock.
 STREAMS = (2, 12)
-STREAMS_TIMED = (100, 4100)
-TIMED_RUNS = 7
+STREAMS_TIMED = (100, 2100)
+TIMED_RUNS = 5
 
 
 def binary():

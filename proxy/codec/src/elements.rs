@@ -12,9 +12,6 @@ use crate::work;
 /// Longest element that is read, in bytes.
 const ELEMENT_BYTES_MAX: usize = work::limit(16 << 20);
 
-/// Strings up to here are searched byte by byte.
-const SHORT_BYTES: usize = 24;
-
 /// Splits an array into its objects.
 #[derive(Debug, Default)]
 pub(crate) struct Splitter {
@@ -53,22 +50,18 @@ impl Splitter {
         work::look_at(bytes.len());
         let mut start = 0;
         let mut at = 0;
-        loop {
-            if self.in_string && at < bytes.len() {
+        while let Some(&byte) = bytes.get(at) {
+            if self.in_string {
                 at = self.skip_string(bytes, at);
+                continue;
             }
-            let rest = bytes.get(at..).unwrap_or_default();
-            let Some((offset, byte)) = rest.iter().enumerate().find(|(_, byte)| is_structural(**byte)) else {
-                break;
-            };
-            at += offset;
             match byte {
                 b'"' => self.in_string = true,
                 b'[' | b'{' => {
-                    if self.around.is_none() && *byte == b'{' && self.depth == u32::from(self.in_array) {
+                    if self.around.is_none() && byte == b'{' && self.depth == u32::from(self.in_array) {
                         self.around = Some(self.depth);
                         start = at;
-                    } else if *byte == b'[' && self.depth == 0 {
+                    } else if byte == b'[' && self.depth == 0 {
                         self.in_array = true;
                     }
                     self.depth = self.depth.saturating_add(1);
@@ -98,7 +91,7 @@ impl Splitter {
         if std::mem::take(&mut self.escaped) {
             at += 1;
         }
-        while let Some(found) = string_end(bytes.get(at..).unwrap_or_default()) {
+        while let Some(found) = memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
             at += found + 1;
             if bytes.get(at - 1) == Some(&b'"') {
                 self.in_string = false;
@@ -127,19 +120,6 @@ impl Splitter {
         // Its memory serves the next one.
         self.held.clear();
     }
-}
-
-fn is_structural(byte: u8) -> bool {
-    matches!(byte, b'"' | b'[' | b'{' | b']' | b'}')
-}
-
-/// The next quote or backslash. Names of members are short: a vector search is begun behind them only.
-fn string_end(text: &[u8]) -> Option<usize> {
-    let (near, far) = text.split_at(text.len().min(SHORT_BYTES));
-    let ends = |byte: &u8| matches!(byte, b'"' | b'\\');
-    near.iter()
-        .position(ends)
-        .or_else(|| Some(near.len() + memchr2(b'"', b'\\', far)?))
 }
 
 #[cfg(test)]
