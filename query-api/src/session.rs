@@ -45,6 +45,8 @@ pub(crate) fn base(limits: &Limits, spill: &SpillDir) -> Result<SessionState, Da
     // In DataFusion 55 the filter made of the least and the greatest value so far loses the former at the first batch that has no value of
     // the column, and files with it (restatedev/restate#5214): `min(x), max(x)` then answers wrongly.
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // In DataFusion 55 what it takes out of a map or a struct before a join stands there twice, and `tags['env']` of usage_corrected is refused as ambiguous.
+    options.optimizer.enable_leaf_expression_pushdown = false;
 
     let mut state = SessionStateBuilder::new_with_default_features()
         .with_file_formats(Vec::new())

@@ -114,7 +114,17 @@ async fn every_kind_of_statement_that_reads_is_run() {
         .iter()
         .map(|row| row["table_name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["files", "prices", "requests", "usage", "usage_hourly", "versions"]);
+    let expected = [
+        "files",
+        "prices",
+        "requests",
+        "usage",
+        "usage_corrected",
+        "usage_hourly",
+        "usage_original",
+        "versions",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[tokio::test]

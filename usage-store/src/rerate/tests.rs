@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 use tollgate_record::{Amount, CallId, Ledger, Meter, Outcome, Price, PriceList, Timestamp, Usage};
 
@@ -116,7 +116,9 @@ async fn rerate(dir: &TempDir, order: &Rerate) -> Rerated {
 }
 
 async fn rows(tables: &dyn crate::Tables, sql: &str) -> RecordBatch {
-    let context = SessionContext::new();
+    // As the query engine has it.
+    let config = SessionConfig::new().set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false);
+    let context = SessionContext::new_with_config(config);
     context.register_udf(tables.rate().as_ref().clone());
     for (table, provider) in tables.snapshot().await.unwrap() {
         if table == "usage" {
@@ -133,10 +135,9 @@ async fn rows(tables: &dyn crate::Tables, sql: &str) -> RecordBatch {
     for (view, _, definition) in VIEWS {
         context.sql(&format!("CREATE VIEW {view} AS {definition}")).await.unwrap();
     }
-    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
-    let schema = batches
-        .first()
-        .map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), RecordBatch::schema);
+    let frame = context.sql(sql).await.unwrap();
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let batches = frame.collect().await.unwrap();
     plain(&arrow::compute::concat_batches(&schema, &batches).unwrap())
 }
 
@@ -294,12 +295,11 @@ async fn two_that_rerate_at_once_correct_every_call_once() {
     let mut config = config(other.path(), dir.path());
     config.instance = name("gw-2");
     Store::open(config, cheap()).await.unwrap().close().await.unwrap();
-    let (one, two) = (
-        open(&dir).await,
-        Offline::open(other.path(), &location(dir.path())).await.unwrap(),
-    );
+    let first = open(&dir).await;
+    let second = Offline::open(other.path(), &location(dir.path())).await.unwrap();
     let order = order(&cheap());
-    let (one, two) = tokio::join!(one.rerate(&order, &System), two.rerate(&order, &System));
+    let (one, two) = tokio::join!(first.rerate(&order, &System), second.rerate(&order, &System));
+    drop((first, second));
     assert_eq!(one.unwrap().calls + two.unwrap().calls, 60);
     all(
         &dir,
