@@ -78,12 +78,12 @@ async fn a_call_is_priced_by_the_book_of_its_start_and_every_version_is_kept() {
 async fn an_orgs_terms_are_applied_and_kept() {
     let folder = TempDir::new().unwrap();
     let mut org = (*intent(1).identity).clone();
-    org.org = Some(name("acme"));
+    org.org = Some(name("initech"));
     let terms = PriceList {
-        name: name("acme"),
+        name: name("initech"),
         prices: Vec::new(),
         terms: Terms {
-            org: Some(name("acme")),
+            org: Some(name("initech")),
             team: None,
             adjustments: vec![Adjustment {
                 model: name("*"),
@@ -113,10 +113,10 @@ async fn an_orgs_terms_are_applied_and_kept() {
     assert_eq!((column(0), column(1)), (vec![COST / 4 * 3, COST], vec![COST, COST]));
     let kept =
         "SELECT concat(for_org, ' ', model, ' ', source) FROM prices WHERE price IS NULL AND meter IS NULL AND discount = 0.25";
-    assert_eq!(texts(&*store.tables(), kept).await, ["acme * contract 4711"]);
+    assert_eq!(texts(&*store.tables(), kept).await, ["initech * contract 4711"]);
     let of_terms = texts(
         &*store.tables(),
-        "SELECT DISTINCT price_version FROM prices WHERE for_org = 'acme'",
+        "SELECT DISTINCT price_version FROM prices WHERE for_org = 'initech'",
     )
     .await;
     let of_call = texts(&*store.tables(), "SELECT price_version FROM usage WHERE cost < list_cost").await;
