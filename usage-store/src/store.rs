@@ -156,6 +156,8 @@ impl Config {
 impl Store {
     /// The longest that a start waits for a table that it has seen before.
     const TABLE_WAIT: Duration = Duration::from_secs(10);
+    /// The longest that an end waits for upkeep that is in the middle of something.
+    const CALM_WAIT: Duration = Duration::from_secs(3);
     /// The longest that a failed flush waits before it is tried again.
     const RETRY_MAX: Duration = Duration::from_secs(30);
 
@@ -351,6 +353,7 @@ impl Store {
         let flushed = self.flush().await;
         self.shared.recorder.log.close()?;
         if let Some(maintenance) = self.maintenance.take() {
+            calm(maintenance.metrics()).await;
             maintenance.shutdown_background();
         }
         flushed
@@ -439,6 +442,22 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
     maintenance.spawn(Arc::clone(shared).flush_when_due(stop.clone()));
     maintenance.spawn(crate::upkeep::run(Arc::clone(shared), stop.clone()));
     Ok(maintenance)
+}
+
+/// Waits until what upkeep was in the middle of has ended, at most [`Store::CALM_WAIT`]. Delta's kernel blocks a thread on tasks of the same runtime, and
+/// panics where they are gone before it: a panic that harms nothing and looks like one that does.
+async fn calm(tasks: tokio::runtime::RuntimeMetrics) {
+    let ended = async {
+        let mut quiet = 0;
+        // Between two of its tasks there is none for a moment.
+        while quiet < 3 {
+            quiet = if tasks.num_alive_tasks() == 0 { quiet + 1 } else { 0 };
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    if tokio::time::timeout(Store::CALM_WAIT, ended).await.is_err() {
+        tracing::debug!("upkeep of the table was cut off by the end");
+    }
 }
 
 /// Takes the data directory for this process.

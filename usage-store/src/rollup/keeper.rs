@@ -242,10 +242,14 @@ impl Keeper {
         let now_ms = stamp.now.unix_us() / 1_000;
         // Of each instance: the last place in a file, the first if it is known, the rows, the path.
         let mut lacking: BTreeMap<String, Vec<(Seq, Seq, u64, String)>> = BTreeMap::new();
+        // Whose rows came, or were compacted, a moment ago. All of an instance's are left then: those behind a file that is left would never be added.
+        let mut active = BTreeSet::new();
         for file in files.places() {
             for (instance, last) in coverage.content(&file).unwrap_or_default() {
-                let own = instance == self.instance.as_str();
-                if last > coverage.of(&instance) && (own || now_ms - file.added_ms > ABANDONED_MS) {
+                if last > coverage.of(&instance) {
+                    if instance != self.instance.as_str() && now_ms - file.added_ms <= ABANDONED_MS {
+                        active.insert(instance.clone());
+                    }
                     let first = file.first.unwrap_or(Seq::ZERO);
                     let rows = file.rows.unwrap_or(STEP_ROWS);
                     lacking
@@ -255,6 +259,7 @@ impl Keeper {
                 }
             }
         }
+        lacking.retain(|instance, _| !active.contains(instance));
         let chosen = lacking.remove_entry(self.instance.as_str()).or_else(|| lacking.pop_first());
         let Some((instance, mut lacking)) = chosen else {
             return Ok(None);

@@ -111,6 +111,17 @@ struct Gateway {
     keeper: Keeper,
     next: u64,
     location: Location,
+    /// Minutes that have passed.
+    minutes: i64,
+}
+
+/// An instant so many minutes from now.
+fn stamp_in(minutes: i64) -> Stamp {
+    let stamp = Stamp::system();
+    Stamp {
+        now: Timestamp::from_unix_us(stamp.now.unix_us() + minutes * 60_000_000),
+        ..stamp
+    }
 }
 
 impl Gateway {
@@ -128,6 +139,7 @@ impl Gateway {
             }),
             next,
             location: location.clone(),
+            minutes: 0,
         }
     }
 
@@ -148,19 +160,19 @@ impl Gateway {
         let batches = vec![usage_batch(&rows).unwrap()];
         let table = lock(&self.view).table.clone();
         let table = table
-            .append(batches.clone(), &self.instance, last, Stamp::system())
+            .append(batches.clone(), &self.instance, last, stamp_in(self.minutes))
             .await
             .unwrap();
         lock(&self.view).table = table;
         if rolled {
             self.keeper
-                .step(&self.view, Some(Flushed { batches, last }), Stamp::system())
+                .step(&self.view, Some(Flushed { batches, last }), stamp_in(self.minutes))
                 .await;
         }
     }
 
     async fn step(&self) -> bool {
-        self.keeper.step(&self.view, None, Stamp::system()).await
+        self.keeper.step(&self.view, None, stamp_in(self.minutes)).await
     }
 
     /// The rollup that queries see equals the raw rows that they see, in every column and group, to the last digit.
@@ -235,7 +247,7 @@ fn some(count: usize) -> Vec<Given> {
 }
 
 /// Puts all files of table `usage` together, as a compaction does.
-async fn compact(location: &Location) {
+async fn compact(location: &Location, minutes: i64) {
     let table = Table::open(location).await.unwrap();
     let context = SessionContext::new();
     context.register_table("usage", table.provider().await.unwrap()).unwrap();
@@ -254,7 +266,7 @@ async fn compact(location: &Location) {
     let schema = crate::parquet::file_schema();
     let properties = Arc::new(crate::parquet::properties().build());
     let file = crate::parquet::encode(&batches, &places, &schema, properties).unwrap();
-    let stamp = Stamp::system();
+    let stamp = stamp_in(minutes);
     let path = format!("start_date={day}/compact-{}.parquet", Uuid::now_v7());
     let partition = removes[0].partition.clone();
     let columns = crate::table::STATS_COLUMNS;
@@ -334,7 +346,7 @@ async fn compacted_files_of_several_gateways_are_looked_into_once_and_then_not_r
     one.flush(&some(40), true).await;
     two.flush(&some(40), false).await;
     // One of the rows in the compacted file are added up already, the others are not.
-    compact(&location).await;
+    compact(&location, 0).await;
     for gateway in [&mut one, &mut two] {
         gateway.flush(&some(10), true).await;
         gateway.is_exact().await;
@@ -459,6 +471,29 @@ async fn a_rollup_that_cannot_be_written_stops_nothing_and_is_caught_up_with() {
     gateway.is_exact().await;
 }
 
+/// A compaction makes a file new again, whosever rows it holds: what it holds is not passed over by a step that takes the older files behind it.
+#[tokio::test]
+async fn rows_of_a_silent_gateway_are_all_added_up_though_some_were_compacted_just_now() {
+    let location = memory();
+    let mut one = Gateway::open("one", &location).await;
+    let mut two = Gateway::open("two", &location).await;
+    two.flush(&some(40), false).await;
+    let next_day = [30, 31].map(|hour| Given {
+        hour,
+        ..some(1)[0].clone()
+    });
+    two.flush(&next_day, false).await;
+    compact(&location, 20).await;
+    for minutes in [21, 25, 31, 32] {
+        one.minutes = minutes;
+        while one.step().await {
+            one.is_exact().await;
+        }
+        one.is_exact().await;
+    }
+    assert_eq!(one.raw_rows().await, 0, "all of them are added up by now");
+}
+
 #[tokio::test]
 async fn a_gateway_that_has_not_seen_a_day_yet_keeps_its_sums() {
     let location = memory();
@@ -498,11 +533,24 @@ async fn reading_offline_uses_the_rollup_as_it_is() {
 
 #[derive(Clone, Debug)]
 enum Act {
-    Flush { gateway: usize, rows: Vec<Given>, rolled: bool },
-    Hot { gateway: usize, rows: Vec<Given> },
-    Step { gateway: usize },
+    Flush {
+        gateway: usize,
+        rows: Vec<Given>,
+        rolled: bool,
+    },
+    Hot {
+        gateway: usize,
+        rows: Vec<Given>,
+    },
+    Step {
+        gateway: usize,
+    },
     Compact,
-    Restart { gateway: usize },
+    /// Eleven minutes pass, after which a gateway that did nothing counts as silent.
+    Pass,
+    Restart {
+        gateway: usize,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -512,6 +560,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..2_usize, rows()).prop_map(|(gateway, rows)| Act::Hot { gateway, rows }),
         2 => (0..2_usize).prop_map(|gateway| Act::Step { gateway }),
         1 => Just(Act::Compact),
+        1 => Just(Act::Pass),
         1 => (0..2_usize).prop_map(|gateway| Act::Restart { gateway }),
     ]
 }
@@ -519,6 +568,7 @@ fn act() -> impl Strategy<Value = Act> {
 async fn play(acts: Vec<Act>) {
     const NAMES: [&str; 2] = ["one", "two"];
     let location = memory();
+    let mut minutes = 0;
     let mut gateways = [
         Gateway::open(NAMES[0], &location).await,
         Gateway::open(NAMES[1], &location).await,
@@ -538,7 +588,10 @@ async fn play(acts: Vec<Act>) {
                     let batches: Vec<_> = hot.iter().flat_map(|piece| piece.batches().unwrap()).collect();
                     let last = Seq::new(gateway.next - 1);
                     let table = lock(&gateway.view).table.clone();
-                    let table = table.append(batches, &gateway.instance, last, Stamp::system()).await.unwrap();
+                    let table = table
+                        .append(batches, &gateway.instance, last, stamp_in(minutes))
+                        .await
+                        .unwrap();
                     lock(&gateway.view).table = table;
                 }
                 gateway.flush(&rows, rolled).await;
@@ -549,10 +602,12 @@ async fn play(acts: Vec<Act>) {
                 lock(&gateway.view).hot.push(rows);
             }
             Act::Step { gateway } => drop(gateways[gateway].step().await),
-            Act::Compact => compact(&location).await,
+            Act::Compact => compact(&location, minutes).await,
+            Act::Pass => minutes += 11,
             Act::Restart { gateway } => gateways[gateway] = Gateway::open(NAMES[gateway], &location).await,
         }
-        for gateway in &gateways {
+        for gateway in &mut gateways {
+            gateway.minutes = minutes;
             gateway.is_exact().await;
         }
     }
