@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tollgate_codec::{AbortRule, End, Meter};
+use tollgate_codec::{AbortRule, End};
 
 use crate::book::{self, Metering};
 use crate::fault::Code;
@@ -16,7 +16,7 @@ pub(crate) async fn finish(mut upstream: Upstream, mut metering: Box<Metering>) 
     let fault = reason(&gateway);
     let answered = metering.book.status.is_none_or(|status| status.is_success());
     let end = if answered && fault == Code::ClientLeft && metering.book.reads_on {
-        read_on(&mut upstream, &mut metering.meter, &gateway).await
+        read_on(&mut upstream, &mut metering, &gateway).await
     } else {
         End::Aborted
     };
@@ -40,7 +40,7 @@ pub(crate) fn reads_on(rule: AbortRule, bears_usage: bool) -> bool {
     rule == AbortRule::Drain && bears_usage
 }
 
-async fn read_on(upstream: &mut Upstream, meter: &mut Meter, gateway: &Shared) -> End {
+async fn read_on(upstream: &mut Upstream, metering: &mut Metering, gateway: &Shared) -> End {
     let limits = &gateway.limits;
     let mut bytes_left = limits.abandoned_bytes_max;
     let reading = async {
@@ -51,7 +51,7 @@ async fn read_on(upstream: &mut Upstream, meter: &mut Meter, gateway: &Shared) -
                         return End::Aborted;
                     };
                     bytes_left = left;
-                    if meter.frame(bytes).ended {
+                    if metering.frame(bytes).ended {
                         return End::Complete;
                     }
                 }

@@ -72,6 +72,8 @@ impl Admitted {
             body,
             request,
             complete,
+            mut results,
+            results_url,
         } = *asked;
         let mut book = Book {
             gateway: Arc::clone(&context.gateway),
@@ -109,6 +111,9 @@ impl Admitted {
         }
 
         sending.note(&mut book);
+        if let (Some(results), Some(upstream)) = (&mut results, &book.upstream) {
+            results.went_to(upstream);
+        }
         let fault = match waited {
             Waited::Answered(Ok(answer)) => {
                 let (head, upstream) = answer.into_parts();
@@ -123,6 +128,8 @@ impl Admitted {
                     body,
                     head,
                     upstream,
+                    results,
+                    results_url,
                 }));
             }
             Waited::Answered(Err(error)) => {
@@ -143,8 +150,13 @@ impl Admitted {
         // Closed before the tokens are counted.
         drop(sending);
         // It had the request and may have worked on it: what was sent is estimated rather than recorded as free.
-        let meter = Meter::unanswered(&endpoint, &asks, body);
-        Err(Failed::midway(Box::new(Metering { open, meter, book }), codec, fault))
+        let metering = Metering {
+            open,
+            meter: Meter::unanswered(&endpoint, &asks, body),
+            book,
+            results: None,
+        };
+        Err(Failed::midway(Box::new(metering), codec, fault))
     }
 }
 

@@ -51,6 +51,14 @@ impl AnswerBody {
         }
     }
 
+    /// The body with its bytes changed, if it is of one piece.
+    pub(crate) fn edited(mut self, edit: impl FnOnce(Bytes) -> Bytes) -> Self {
+        if let Content::Whole(bytes) = &mut self.content {
+            *bytes = edit(std::mem::take(bytes));
+        }
+        self
+    }
+
     /// Ties the body to the connection that it is sent on; called in the stream's task.
     pub(crate) fn attach(&mut self, flight: Option<InFlight>) {
         self.flight = flight;

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::StatusCode;
-use tollgate_codec::{End, Meter, Metered};
+use tollgate_codec::{End, Meter, Metered, Step};
 use tollgate_record::{CallId, Decision, Ending, Name, OpenCall, Outcome, Receipt, Unavailable};
 
 use crate::fault::Code;
 use crate::gateway::Shared;
+use crate::results::Recording;
 use crate::upstream::Upstream;
 
 /// Notes on one forwarded call.
@@ -59,6 +61,8 @@ impl Book {
             None => (Outcome::UpstreamCut, Some(Code::UpstreamCut)),
         };
         let duration_us = micros_since(self.started);
+        let mut decisions = std::mem::take(&mut self.decisions);
+        decisions.extend(metered.decisions);
         tracing::debug!(
             call_id = %self.call_id,
             provider = %self.provider.name,
@@ -74,7 +78,7 @@ impl Book {
             finish_reason: metered.finish_reason,
             response_model: metered.response_model,
             upstream: self.upstream.take(),
-            decisions: std::mem::take(&mut self.decisions),
+            decisions,
             usage: metered.usage,
             duration_us,
             time_to_first_token_us: self.first_us,
@@ -97,6 +101,19 @@ pub(crate) struct Metering {
     pub(crate) open: Box<dyn OpenCall>,
     pub(crate) meter: Meter,
     pub(crate) book: Book,
+    /// Results of a batch, if it is such that the answer tells.
+    pub(crate) results: Option<Box<Recording>>,
+}
+
+impl Metering {
+    /// Shows the meter a frame.
+    pub(crate) fn frame(&mut self, bytes: Bytes) -> Step {
+        let step = self.meter.frame(bytes);
+        if let Some(results) = &mut self.results {
+            results.take(&mut self.meter);
+        }
+        step
+    }
 }
 
 /// Writes the row of a call whose answer was metered, counting tokens on a thread of its own where that is needed.
@@ -106,6 +123,9 @@ pub(crate) struct Metering {
 pub(crate) async fn settle(mut metering: Box<Metering>, end: End, fault: Option<Code>) -> Result<Settled, Unavailable> {
     // Whoever sends on what the meter still holds has asked for it before; of a lost answer it only completes the count.
     let _ = metering.meter.finish();
+    if let Some(results) = metering.results.take() {
+        return Box::pin(settle_results(metering, results, end, fault)).await;
+    }
     if metering.meter.needs_estimate() {
         return Box::pin(settle_estimated(metering, end, fault)).await;
     }
@@ -117,11 +137,36 @@ pub(crate) async fn settle(mut metering: Box<Metering>, end: End, fault: Option<
     Ok(Settled { receipt, complete })
 }
 
+/// Records what is left of a batch's results, then the call that fetched them. If they cannot be recorded, the call has not gone well.
+async fn settle_results(
+    mut metering: Box<Metering>,
+    mut results: Box<Recording>,
+    end: End,
+    fault: Option<Code>,
+) -> Result<Settled, Unavailable> {
+    results.take(&mut metering.meter);
+    let recorded = results.finish().await;
+    let fault = match &recorded {
+        Ok(()) => fault,
+        Err(unavailable) => {
+            tracing::error!(call_id = %metering.book.call_id, reason = %unavailable.reason, "failed to record results of a batch");
+            Some(Code::LedgerUnavailable)
+        }
+    };
+    let metered = metering.meter.metered(end);
+    let complete = metered.complete;
+    let ending = metering.book.ending(metered, fault);
+    let Metering { open, book, .. } = *metering;
+    let receipt = write(open, book.call_id, ending).await?;
+    recorded.map(|()| Settled { receipt, complete })
+}
+
 async fn settle_estimated(metering: Box<Metering>, end: End, fault: Option<Code>) -> Result<Settled, Unavailable> {
     let Metering {
         open,
         mut meter,
         mut book,
+        ..
     } = *metering;
     let counting = book.gateway.runtime.spawn_blocking(move || meter.metered(end));
     let metered = counting.await.unwrap_or_else(|error| {
@@ -157,7 +202,7 @@ fn write(open: Box<dyn OpenCall>, call_id: CallId, ending: Ending) -> impl Futur
 pub(crate) const fn outcome_of(code: Code) -> Outcome {
     match code {
         Code::ClientLeft => Outcome::ClientAborted,
-        Code::GatewayShutdown => Outcome::Interrupted,
+        Code::GatewayShutdown | Code::LedgerUnavailable => Outcome::Interrupted,
         Code::UpstreamCut => Outcome::UpstreamCut,
         Code::UpstreamConnectTimeout | Code::UpstreamFirstByteTimeout | Code::UpstreamIdleTimeout => Outcome::Timeout,
         Code::UpstreamLookupFailed

@@ -39,6 +39,7 @@ pub(crate) struct Connections {
 /// The service of one connection.
 struct Door {
     shared: Arc<Shared>,
+    is_tls: bool,
     activity: Arc<Activity>,
 }
 
@@ -83,7 +84,7 @@ impl Connections {
     ///
     /// # Cancel safety
     /// Dropping the future drops the connection; its calls go on and settle in tasks of their own.
-    pub(crate) async fn serve<T>(&self, socket: T)
+    pub(crate) async fn serve<T>(&self, socket: T, is_tls: bool)
     where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -92,6 +93,7 @@ impl Connections {
         let io = TokioIo::new(WatchedIo::new(socket, Arc::clone(&activity)));
         let door = Door {
             shared: Arc::clone(shared),
+            is_tls,
             activity: Arc::clone(&activity),
         };
         // Tokens of its own: waiting on those of all connections would take their lock in every poll.
@@ -152,7 +154,7 @@ impl Service<Request<Incoming>> for Door {
     fn call(&self, request: Request<Incoming>) -> Exchange {
         let flight = self.activity.begin(&self.shared.open);
         let presence = Presence::default();
-        let received = Received::new(Arc::clone(&self.shared), presence.clone(), request);
+        let received = Received::new(Arc::clone(&self.shared), presence.clone(), request, self.is_tls);
         let call = Box::pin(call::answer(received));
         Exchange::new(call, presence, flight, self.shared.calls.clone(), self.shared.runtime.clone())
     }

@@ -12,6 +12,8 @@ use crate::book::{self, Book, Metering};
 use crate::fault::Fault;
 use crate::live::{Collected, Framing, Live, Upstream};
 use crate::presence::Presence;
+use crate::results::Recording;
+use crate::results_url::ResultsUrl;
 use crate::{abandon, answer, headers};
 
 /// A call whose upstream has begun to answer. Boxed wherever it goes: it is large, and moves often.
@@ -25,6 +27,8 @@ pub(crate) struct Forwarded {
     pub(crate) body: Bytes,
     pub(crate) head: Parts,
     pub(crate) upstream: Upstream,
+    pub(crate) results: Option<Box<Recording>>,
+    pub(crate) results_url: Option<ResultsUrl>,
 }
 
 impl Forwarded {
@@ -40,6 +44,8 @@ impl Forwarded {
             body,
             mut head,
             upstream,
+            results,
+            results_url,
         } = *self;
         let meter = Meter::new(&book.provider.codec, &endpoint, &asks, body, &head);
         headers::towards_client(&mut head.headers);
@@ -52,12 +58,24 @@ impl Forwarded {
         // Dropping the answer of a client that left settles it, so it takes the way of streams.
         let collects = !left && (upstream.has_ended() || is_json(&head.headers));
         let until_close = upstream.framing() == Framing::UntilClose;
-        let live = Live::new(upstream, Box::new(Metering { open, meter, book }), edits);
+        let metering = Metering {
+            open,
+            meter,
+            book,
+            results,
+        };
+        let live = Live::new(upstream, Box::new(metering), edits);
         if !collects {
             return stream(head, live);
         }
         match live.collect(&presence).await {
-            Collected::Whole(metering, bytes) => whole(head, metering, bytes, &codec, until_close, &presence).await,
+            Collected::Whole(metering, bytes) => {
+                let answer = whole(head, metering, bytes, &codec, until_close, &presence).await;
+                match results_url {
+                    Some(url) if answer.status().is_success() => answer.map(|body| body.edited(|bytes| url.replace_in(bytes))),
+                    _ => answer,
+                }
+            }
             Collected::TooLarge(live) | Collected::Left(live) => stream(head, live),
             Collected::Failed(metering, fault) => {
                 let book = &metering.book;

@@ -50,6 +50,14 @@ pub(crate) fn towards_upstream(headers: &mut HeaderMap, credential: Option<&Cred
     }
 }
 
+/// Asks for the whole answer, not compressed beyond what the meter can read. A part of a file has no beginning of its first line and no end of its last,
+/// and parts that are fetched one by one would lose what lies across their borders; a server need not know `Range` (RFC 9110, section 14.2).
+pub(crate) fn ask_for_all(headers: &mut HeaderMap) {
+    headers.remove(header::RANGE);
+    headers.remove(header::IF_RANGE);
+    accept_readable(headers);
+}
+
 /// Leaves only such encodings of the answer to choose from as the meter can read.
 pub(crate) fn accept_readable(headers: &mut HeaderMap) {
     let mut values = headers.get_all(header::ACCEPT_ENCODING).iter();

@@ -121,6 +121,17 @@ impl Hosts {
         self.hosts.get(index)
     }
 
+    /// What stands for all URLs together, in whichever order they are: the least of their hosts.
+    pub(crate) fn place(&self) -> &str {
+        let addresses = self.hosts.iter().map(|host| host.address.as_str());
+        addresses.min().unwrap_or_default()
+    }
+
+    /// The path of each URL.
+    pub(crate) fn base_paths(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|host| &*host.base_path)
+    }
+
     /// The only URL.
     pub(crate) fn only(&self) -> Option<&Host> {
         match &*self.hosts {

@@ -16,6 +16,8 @@ use crate::fault::Fault;
 use crate::key::Key;
 use crate::read_body;
 use crate::received::{self, Body, Context};
+use crate::results::Recording;
+use crate::results_url::ResultsUrl;
 use crate::route::{self, Route};
 use crate::sending::{Draft, Outgoing};
 use crate::upstream::Upstream;
@@ -45,6 +47,10 @@ pub(crate) struct Asked {
     pub(crate) request: Outgoing,
     /// When the request had arrived whole.
     pub(crate) complete: Instant,
+    /// Where results of a batch go, if it asks for such.
+    pub(crate) results: Option<Box<Recording>>,
+    /// What stands for the address of results, if the answer may tell it.
+    pub(crate) results_url: Option<ResultsUrl>,
 }
 
 impl Identified {
@@ -115,9 +121,17 @@ impl Identified {
         self.intent.call.stream = asks.stream;
         self.allow_models(&endpoint, &body, &asks)?;
 
+        let results_url = endpoint
+            .tells_results_url
+            .then(|| ResultsUrl::new(&self.head, start, self.context.is_tls, provider.hosts.base_paths()))
+            .flatten();
         let sent = asks.upstream_body(&body, renamed.as_ref().map(Name::as_str));
-        let request = self.request(&provider, start, sent, asks.edits_stream())?;
+        let edits = asks.edits_stream() || results_url.is_some();
+        let request = self.request(&provider, start, sent, &endpoint, edits)?;
         self.intent.call.upstream = request.address(&provider);
+        let ledger = &self.context.gateway.ledger;
+        let results = endpoint.results.as_ref();
+        let results = results.map(|id| Recording::new(ledger, id, provider.hosts.place(), self.intent.clone()));
         Ok(Box::new(Asked {
             provider,
             endpoint,
@@ -125,6 +139,8 @@ impl Identified {
             body,
             request,
             complete,
+            results,
+            results_url,
         }))
     }
 
@@ -315,13 +331,22 @@ impl Identified {
     }
 
     /// The request for the upstream; takes the headers.
-    fn request(&mut self, provider: &Upstream, start: usize, body: Bytes, edits_stream: bool) -> Result<Outgoing, Fault> {
+    fn request(
+        &mut self,
+        provider: &Upstream,
+        start: usize,
+        body: Bytes,
+        endpoint: &Endpoint,
+        edits: bool,
+    ) -> Result<Outgoing, Fault> {
         let mut sent: HeaderMap = std::mem::take(&mut self.head.headers);
         headers::towards_upstream(&mut sent, provider.credential.as_ref());
-        if edits_stream {
-            // A chunk can only be taken out of a stream that is not compressed.
+        if edits {
+            // An answer can only be changed where it is not compressed.
             sent.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        } else if self.intent.bears_usage {
+        } else if endpoint.results.is_some() {
+            headers::ask_for_all(&mut sent);
+        } else if endpoint.bears_usage || endpoint.tells_batch() {
             headers::accept_readable(&mut sent);
         }
         let draft = Draft {

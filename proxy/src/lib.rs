@@ -35,6 +35,8 @@ mod presence;
 mod provider;
 mod read_body;
 mod received;
+mod results;
+mod results_url;
 mod route;
 mod sending;
 mod signature;

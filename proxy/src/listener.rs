@@ -80,7 +80,7 @@ async fn serve(socket: TcpStream, tls: Option<TlsAcceptor>, connections: &Arc<Co
         return;
     }
     let Some(acceptor) = tls else {
-        connections.serve(socket).await;
+        connections.serve(socket, false).await;
         return;
     };
     let shared = connections.shared();
@@ -89,7 +89,7 @@ async fn serve(socket: TcpStream, tls: Option<TlsAcceptor>, connections: &Arc<Co
         () = shared.stop.cancelled() => return,
     };
     match handshake {
-        Ok(Ok(stream)) => connections.serve(stream).await,
+        Ok(Ok(stream)) => connections.serve(stream, true).await,
         Ok(Err(error)) => tracing::debug!(%error, "failed a TLS handshake"),
         Err(_elapsed) => tracing::debug!("timed out in a TLS handshake"),
     }

@@ -50,6 +50,8 @@ pub(crate) struct Upstream {
     idle: Duration,
     timer: Pin<Box<Sleep>>,
     last_frame: Instant,
+    /// Whether it was not asked for more, and so cannot have starved.
+    held_back: bool,
 }
 
 /// How the end of the upstream's body can be told.
@@ -110,6 +112,7 @@ impl Upstream {
             idle,
             timer,
             last_frame,
+            held_back: false,
         }
     }
 
@@ -123,6 +126,9 @@ impl Upstream {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if std::mem::take(&mut self.held_back) {
+            self.last_frame = Instant::now();
+        }
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => {
                 ready!(self.poll_starved(cx));
@@ -210,7 +216,7 @@ impl Live {
                 }
                 Some(Next::Data(bytes)) => {
                     metering.book.offered(bytes.len());
-                    (metering.meter.frame(bytes).bytes, upstream.has_ended())
+                    (metering.frame(bytes).bytes, upstream.has_ended())
                 }
                 Some(Next::Trailers(_) | Next::End) => (Bytes::new(), true),
                 Some(Next::Failed(fault)) => return self.failed(fault),
@@ -264,6 +270,22 @@ impl Live {
                     if self.gathered.bytes() >= GATHERED_BYTES_MAX {
                         return self.gathered.poll();
                     }
+                    match metering.results.as_mut().map(|results| results.poll_ready(cx)) {
+                        None | Some(Poll::Ready(Ok(()))) => {}
+                        // Frames wait in the upstream's connection until results are recorded.
+                        Some(Poll::Pending) => {
+                            self.upstream.held_back = true;
+                            return if self.gathered.bytes() > 0 {
+                                self.gathered.poll()
+                            } else {
+                                Poll::Pending
+                            };
+                        }
+                        Some(Poll::Ready(Err(unavailable))) => {
+                            self.unrecorded(&unavailable);
+                            continue;
+                        }
+                    }
                     match self.upstream.poll_next(cx) {
                         Poll::Ready(next) => {
                             if let Some(bytes) = self.metered(next) {
@@ -308,7 +330,7 @@ impl Live {
         };
         let (then, end, fault) = match next {
             Next::Data(bytes) => {
-                let step = metering.meter.frame(bytes);
+                let step = metering.frame(bytes);
                 let more = !self.upstream.has_ended();
                 if more && !step.ended {
                     if step.bytes.is_empty() {
@@ -335,6 +357,19 @@ impl Live {
         };
         self.close(then, end, fault);
         None
+    }
+
+    /// Ends an answer whose results cannot be recorded.
+    fn unrecorded(&mut self, unavailable: &Unavailable) {
+        tracing::error!(call_id = %self.call_id, reason = %unavailable.reason, "failed to record results of a batch");
+        if let State::Flowing(metering) = &mut self.state {
+            metering.results = None;
+        }
+        self.close(
+            Then::Break(Fault::LedgerUnavailable),
+            End::Aborted,
+            Some(Code::LedgerUnavailable),
+        );
     }
 
     fn close(&mut self, then: Then, end: End, fault: Option<Code>) {

@@ -31,6 +31,8 @@ pub(crate) struct Context {
     pub(crate) presence: Presence,
     pub(crate) started: Instant,
     pub(crate) call_id: CallId,
+    /// Whether the client came by TLS.
+    pub(crate) is_tls: bool,
 }
 
 /// A request whose head has arrived. Not `Debug`: the head holds the gateway key.
@@ -60,7 +62,7 @@ pub(crate) enum Recognized {
 }
 
 impl Received {
-    pub(crate) fn new(gateway: Arc<Shared>, presence: Presence, request: http::Request<Incoming>) -> Self {
+    pub(crate) fn new(gateway: Arc<Shared>, presence: Presence, request: http::Request<Incoming>, is_tls: bool) -> Self {
         let start_time = Timestamp::from(SystemTime::now());
         let (head, body) = request.into_parts();
         let context = Context {
@@ -69,6 +71,7 @@ impl Received {
             presence,
             started: Instant::now(),
             call_id: call_id::next(start_time),
+            is_tls,
         };
         Self {
             context,

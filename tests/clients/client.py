@@ -3,8 +3,8 @@
 Reads one JSON request a line from stdin, writes one JSON reply a line to stdout, in the order in which calls finish; `id` joins the two.
 Ends when stdin ends. It judges nothing: the assertions are in the Rust harness.
 
-Request: {id, sdk: "openai" | "anthropic", call: "chat" | "completions" | "responses" | "embeddings" | "messages", or what native.py has,
-          base_url, api_key, headers, params, max_retries, abort_after}
+Request: {id, sdk: "openai" | "anthropic", call: "chat" | "completions" | "responses" | "embeddings" | "messages", or what native.py
+          and batches.py have, base_url, api_key, headers, params, max_retries, abort_after}
 `params` go to the SDK's method as they are. `abort_after: N` closes a stream after N events.
 Reply:   {id, text, usage, model, answer_id, tool_calls, finish, headers, events, usage_events, retries, error}
 `usage` is what the SDK offers the application. `error` is {class, status, code, type, message}, and what was read before it is kept.
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import anthropic
 import openai
 
+import batches
 import native
 
 CALLS_AT_ONCE = 16
@@ -182,6 +183,7 @@ CALLS = {
     ("openai", "responses"): responses,
     ("openai", "embeddings"): embeddings,
     ("anthropic", "messages"): messages,
+    **batches.CALLS,
     **native.CALLS,
 }
 

@@ -39,6 +39,7 @@ macro_rules! behaviours {
 behaviours!(
     agent,
     aimock,
+    batches,
     books,
     command_line,
     crash,

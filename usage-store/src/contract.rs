@@ -16,7 +16,7 @@
 //!    (`an_unsynced_entry_that_a_power_cut_lost_is_cut_out_and_those_after_it_stay`, simulation)
 //! 4. A row is written although nobody waits for it any more; a call that is dropped is settled as `client_aborted`.
 //!    (`an_entry_is_written_although_its_writer_is_gone`, `a_dropped_call_is_settled_as_aborted_with_what_was_noted`, simulation)
-//! 5. Places are given in the order of the log: 1, 2, 3 and so on for each instance, and none means two rows. A kill leaves no gap. A power
+//! 5. Places are given in the order of the log: 1, 2, 3 and so on for each instance, and none means two rows. A kill leaves no gap (but see 15). A power
 //!    cut may leave gaps at the end of what was written: of rows that nobody was told of, and in `process` durability of those in invariant 3.
 //!    (`no_query_sees_a_gap_or_an_overlap_while_flushes_commit`, simulation)
 //!
@@ -52,11 +52,21 @@
 //!     end. When it is back, everything is committed once. (`at_its_limit_the_log_takes_no_new_call_and_still_ends_those_that_are_open`,
 //!     `a_start_without_the_table_records_calls_and_commits_them_once_when_it_is_back`, `calls_and_queries_of_hot_rows_go_on_while_the_store_is_down`)
 //!
+//! # Results of batches
+//! 14. When `record_results` has returned, each result has one row, in the sense of invariant 2, however often it is given, at once, after a start or a
+//!     kill. (`a_result_is_added_once_however_often_it_is_fetched`, `results_become_rows_once_over_restarts_and_kills`,
+//!     `results_of_a_client_that_leaves_and_of_a_gateway_that_is_killed_midway_become_rows_once`)
+//! 15. Of rows that several gateways have of one result, the table takes the one that is committed first; a flush leaves out the others, whose places stay
+//!     empty. It is decided on exactly the version that is committed on. Until its flush, a gateway shows its own row beside that of the table.
+//!     (`of_a_result_that_two_gateways_recorded_the_table_takes_the_first`, `results_that_two_gateways_of_one_table_are_asked_for_become_rows_once`)
+//! 16. If the table cannot be read, no result is recorded that is not known to be new: the answer to the one who fetches it ends as an error.
+//!     (`without_the_table_no_result_is_recorded_and_afterwards_each_is_once`)
+//!
 //! # The directory
-//! 14. One process has the directory open. (`a_second_process_is_refused_and_the_directory_can_be_read_offline`)
-//! 15. A directory of every earlier format is taken over whole; one of a later format is refused by name.
+//! 17. One process has the directory open. (`a_second_process_is_refused_and_the_directory_can_be_read_offline`)
+//! 18. A directory of every earlier format is taken over whole; one of a later format is refused by name.
 //!     (`every_format_is_taken_over_whole_and_goes_on`, `a_log_of_another_version_is_refused_by_name`)
-//! 16. `tollgate repair` keeps every whole entry, saves the file as it was, and names the places that are missing.
+//! 19. `tollgate repair` keeps every whole entry, saves the file as it was, and names the places that are missing.
 //!     (`damage_stops_the_start_and_a_repair_keeps_the_rest_and_names_what_is_missing`, `a_segment_that_is_gone_is_named_and_the_others_are_kept`)
 //!
 //! # Corrections
@@ -68,6 +78,7 @@
 //! # What is not promised
 //! - After a failed `fdatasync()` a kernel may show bytes that the disk does not have. Rows acknowledged in `process` durability within the
 //!   interval before it survive the next start, but not a power cut before their flush.
+//! - A result of a batch whose row has left the table, because its retention ended, is recorded again if it is fetched again.
 //! - The clock decides nothing but retention: a row's place, and whether it is there, do not depend on it.
 
 #[cfg(test)]

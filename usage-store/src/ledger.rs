@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex};
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 use tollgate_record::{
-    BoxFuture, CallId, Cost, CostStatus, Ending, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record, Unavailable,
-    Usage,
+    BoxFuture, CallId, Cost, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record,
+    Unavailable, Usage,
 };
 
 use crate::rating::{PriceBook, rate};
 use crate::recovery::describe;
+use crate::results;
+use crate::store::Shared;
 use crate::wal::{Append, Log, entry, lock};
 
 /// Models without a price that are warned of; further ones only mark their rows.
@@ -27,7 +29,12 @@ pub(crate) struct Recorder {
 }
 
 /// The ledger as the request path sees it.
-pub(crate) struct Handle(pub(crate) Arc<Recorder>);
+pub(crate) struct Handle {
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) shared: Arc<Shared>,
+    /// Where rows are read, if not in place.
+    pub(crate) threads: Option<tokio::runtime::Handle>,
+}
 
 /// A call between `admit` and `settle`.
 struct Open {
@@ -45,7 +52,7 @@ struct Open {
 impl Ledger for Handle {
     fn admit(&self, intent: Intent) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
         Box::pin(async move {
-            let recorder = Arc::clone(&self.0);
+            let recorder = Arc::clone(&self.recorder);
             let append = Append::Opened {
                 call_id: intent.call_id,
                 payload: entry::encode(&intent).into(),
@@ -70,8 +77,12 @@ impl Ledger for Handle {
     }
 
     fn refuse(&self, intent: Intent, ending: Ending) -> BoxFuture<'_, Result<Receipt, Unavailable>> {
-        let record = Record::new(self.0.instance.clone(), intent, ending, Cost::free());
-        Box::pin(self.0.record(record))
+        let record = Record::new(self.recorder.instance.clone(), intent, ending, Cost::free());
+        Box::pin(self.recorder.record(record))
+    }
+
+    fn record_results(&self, fetched: FetchedResults) -> BoxFuture<'static, Result<(), Unavailable>> {
+        Box::pin(results::record(Arc::clone(&self.shared), self.threads.clone(), fetched))
     }
 }
 
@@ -93,7 +104,7 @@ impl Recorder {
         async move { wait(written).await.map(|()| receipt) }
     }
 
-    fn warn_unpriced(&self, record: &Record) {
+    pub(crate) fn warn_unpriced(&self, record: &Record) {
         let model = describe(&record.call);
         let mut warned = lock(&self.warned);
         if warned.len() < WARNED_MAX && warned.insert(model.clone()) {

@@ -28,6 +28,7 @@ mod recovery;
 pub mod reference;
 mod repair;
 pub mod rerate;
+mod results;
 pub mod rollup;
 mod scan;
 mod schema;

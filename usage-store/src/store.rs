@@ -15,7 +15,7 @@ mod flush;
 mod formats;
 pub(crate) mod import;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
@@ -41,6 +41,7 @@ use crate::location::Location;
 use crate::priority::{Work, step_back};
 use crate::rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
+use crate::results::Sets;
 use crate::rollup::Keeper;
 use crate::stats::{Counters, Stats};
 use crate::table::Table;
@@ -105,6 +106,8 @@ pub(crate) struct Shared {
     anchor: Mutex<Anchor>,
     /// The last place that a commit of this data directory may have put into the table.
     places_tried: AtomicU64,
+    /// Results of batches that were fetched last.
+    results: Sets,
 }
 
 impl Config {
@@ -276,6 +279,7 @@ impl Store {
             flushing: tokio::sync::Mutex::default(),
             anchor: Mutex::new(anchor),
             places_tried: AtomicU64::new(last_seq.get()),
+            results: Sets::default(),
         });
         let stop = CancellationToken::new();
         let maintenance = shared.config.background.then(|| maintain(&shared, &stop)).transpose()?;
@@ -289,7 +293,11 @@ impl Store {
 
     /// The side that records calls.
     pub fn ledger(&self) -> Arc<dyn Ledger> {
-        Arc::new(Handle(Arc::clone(&self.shared.recorder)))
+        Arc::new(Handle {
+            recorder: Arc::clone(&self.shared.recorder),
+            shared: Arc::clone(&self.shared),
+            threads: self.maintenance.as_ref().map(|threads| threads.handle().clone()),
+        })
     }
 
     /// The side that SQL reads.
@@ -383,6 +391,14 @@ impl Shared {
 
     pub(crate) fn history(&self) -> &Mutex<History> {
         &self.history
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(crate) fn results(&self) -> &Sets {
+        &self.results
     }
 
     pub(crate) fn upkeep(&self) -> Upkeep {

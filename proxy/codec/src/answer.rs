@@ -1,13 +1,13 @@
 //! What is known of one answer so far; the dialects fill it in.
 
 use serde_json::value::RawValue;
-use tollgate_record::{Name, UnknownUsage, Usage, UsageSource};
+use tollgate_record::{Decision, Name, UnknownUsage, Usage, UsageSource};
 
 use crate::anthropic::Counts;
 use crate::shape::Shape;
 use crate::sse::Listener;
 use crate::template::{Places, Sources};
-use crate::{anthropic, bedrock, cohere, frames, gemini, json, mistral, openai, peek, work};
+use crate::{anthropic, batch, bedrock, cohere, frames, gemini, json, mistral, openai, peek, work};
 
 /// Facts of one answer.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) decoded: Vec<u8>,
     /// Model that was asked for.
     pub(crate) request_model: Option<Name>,
+    /// What it tells of a batch.
+    pub(crate) decisions: Vec<Decision>,
     /// Input and output together, where a template's provider tells no more.
     pub(crate) total: Option<u64>,
 }
@@ -75,6 +77,7 @@ impl Answer {
             annotates: false,
             decoded: Vec::new(),
             request_model: None,
+            decisions: Vec::new(),
             total: None,
         }
     }
@@ -116,7 +119,11 @@ impl Answer {
                 self.find_error(document);
                 serde_json::from_slice::<serde::de::IgnoredAny>(document).is_ok()
             }
-            Shape::Speech | Shape::Silent => {
+            Shape::Batch { submits } => {
+                self.find_error(document);
+                batch::object(self, document, submits)
+            }
+            Shape::Speech | Shape::Results | Shape::Silent => {
                 self.find_error(document);
                 true
             }

@@ -99,6 +99,8 @@ fn takes_model(shape: &Shape) -> bool {
         | Shape::Prediction
         | Shape::Converse
         | Shape::Invocation { .. }
+        | Shape::Batch { .. }
+        | Shape::Results
         | Shape::Template(_)
         | Shape::Silent => false,
     }

@@ -6,8 +6,9 @@
 use std::sync::{Arc, LazyLock};
 
 use http::Method;
-use tollgate_record::Name;
+use tollgate_record::{Name, ResultsId};
 
+use crate::batch;
 use crate::path::Target;
 use crate::shape::Shape;
 use crate::template::Places;
@@ -22,6 +23,10 @@ pub struct Endpoint {
     pub bears_usage: bool,
     /// Whether its requests must be JSON objects.
     pub needs_json: bool,
+    /// Results of a batch that it fetches.
+    pub results: Option<ResultsId>,
+    /// Whether its answers tell where results of batches are, by a URL that clients follow as it is.
+    pub tells_results_url: bool,
     /// Region that the path names (Vertex AI's location), where its price may depend on it.
     pub region: Option<Name>,
     /// Whether its answers can cost something that is not tokens and not counted here.
@@ -62,6 +67,8 @@ impl Endpoint {
             bears_usage: target.shape.is_text(),
             needs_json: target.shape.is_text() && target.reads_body,
             may_cost: method == Method::POST && !is_free(path),
+            results: matches!(target.shape, Shape::Results).then(|| batch::results(path)).flatten(),
+            tells_results_url: batch::tells_url(path),
             region: target.region.and_then(|region| Name::new(region).ok()),
             model: target.model.and_then(|model| Name::new(&model).ok()),
             streams: target.streams,
@@ -83,6 +90,8 @@ impl Endpoint {
             bears_usage,
             needs_json: false,
             may_cost: method == Method::POST,
+            results: None,
+            tells_results_url: false,
             shape: Shape::Template(Arc::new(places)),
             region: None,
             model: None,
@@ -91,15 +100,20 @@ impl Endpoint {
         }
     }
 
+    /// Whether its answers are batches, and read for which they are.
+    pub fn tells_batch(&self) -> bool {
+        matches!(self.shape, Shape::Batch { .. })
+    }
+
     /// Whether its answers are read for what they used.
     pub(crate) fn is_read(&self) -> bool {
         self.bears_usage || !matches!(self.shape, Shape::Silent | Shape::Template(_))
     }
 }
 
-/// Whether a path without tokens is known to cost nothing: OpenAI's moderations, files, uploads and cancellations (its pricing page lists no
-/// price for them, November 2026), and counting tokens, at Anthropic ("free to use", its documentation of token counting), at Google (no price on its
-/// pages of prices) and at Bedrock ("no charge", its documentation of CountTokens).
+/// Whether a path without tokens is known to cost nothing: batches, whose results cost something (results.rs); OpenAI's moderations, files, uploads and
+/// cancellations (its pricing page lists no price for them, November 2026), and counting tokens, at Anthropic ("free to use", its documentation of token
+/// counting), at Google (no price on its pages of prices) and at Bedrock ("no charge", its documentation of CountTokens).
 fn is_free(path: &str) -> bool {
     let path = path.strip_suffix('/').unwrap_or(path);
     let free_end = [
@@ -114,6 +128,8 @@ fn is_free(path: &str) -> bool {
         "/cancel",
         ":cancel",
         "/complete",
+        "/batches",
+        "/batch/jobs",
     ];
     free_end.iter().any(|end| path.ends_with(end)) || path.contains("/uploads")
 }
@@ -131,6 +147,8 @@ fn operation(shape: &Shape, path: &str) -> Option<Name> {
         | Shape::Speech
         | Shape::Transcription
         | Shape::Pages
+        | Shape::Batch { .. }
+        | Shape::Results
         | Shape::Units { output: false } => None,
         // A template's provider may have put the words of another behind a path of its own.
         Shape::Template(_) | Shape::Silent => match path.rsplit(['/', ':']).next().unwrap_or_default() {

@@ -15,6 +15,7 @@
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
 //! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
 //! - `Meter::frame(&mut self, Bytes) -> Step { bytes, ended }`, `finish(&mut self) -> Bytes`, `usage_so_far(&self) -> &Usage`
+//! - `Meter::take_results(&mut self) -> Vec<ToldResult>`, what has come of a batch's results; `Endpoint::results` names them
 //! - `Meter::needs_estimate(&self) -> bool`, `metered(&mut self, End) -> Metered`
 //! - `Template::new(Name, Fields, Vec<Resource>, AbortRule) -> Result<Template, TemplateError>`
 //!
@@ -24,6 +25,7 @@
 
 mod answer;
 mod anthropic;
+mod batch;
 mod bedrock;
 mod codec;
 mod cohere;
@@ -49,6 +51,7 @@ mod path;
 mod peek;
 mod reader;
 mod request;
+mod results;
 mod shape;
 mod sse;
 mod template;
@@ -61,4 +64,5 @@ pub use error::{BadRequest, ErrorBody, TemplateError};
 pub use meter::{End, Meter, Metered, Step};
 pub use named::Named;
 pub use request::Request;
+pub use results::ToldResult;
 pub use template::{Fields, Location, Locator, Resource, Template};

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use tollgate_record::{Name, UnknownUsage, Usage, UsageSource};
+use tollgate_record::{Decision, Name, UnknownUsage, Usage, UsageSource};
 
 use crate::answer::Answer;
 use crate::collect::{Collector, NUMBERS_BYTES_MAX, WHOLE_BYTES_MAX};
 use crate::decode::{Coding, Decoder};
 use crate::reader::{Mode, Reader};
+use crate::results::{Lines, ToldResult};
 use crate::shape::Shape;
 use crate::sse::Splitter;
 use crate::{Codec, Endpoint, Request, elements, estimate, frames};
@@ -18,6 +19,9 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 
 /// What an answer used that may have cost something and was not counted: one of it.
 const UNMEASURED: &str = "request";
+
+/// Results of a batch that passed and could not be read: at least so many.
+const UNREAD_RESULTS: &str = "unread_batch_results";
 
 /// What to do with one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +55,8 @@ pub struct Metered {
     pub finish_reason: Option<Name>,
     /// The provider's type or code of the error.
     pub error_type: Option<Name>,
+    /// What the answer told of a batch.
+    pub decisions: Vec<Decision>,
     /// Whether the answer is whole: a stream without its terminal event is not, even if its transport ended cleanly; one whose terminal
     /// event came is, even if the client left after it.
     pub complete: bool,
@@ -159,6 +165,23 @@ impl Meter {
         &self.body.reader().answer.usage
     }
 
+    /// Takes the results of a batch that have come since this was asked last; to be asked after each frame, and after [`Self::finish`].
+    pub fn take_results(&mut self) -> Vec<ToldResult> {
+        match &mut self.body.reader_mut().mode {
+            Mode::Lines(lines) => std::mem::take(&mut lines.told),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Results of a batch that have come and could not be read.
+    fn unread_results(&self) -> u64 {
+        match &self.body.reader().mode {
+            Mode::Lines(_) if self.unreadable => 1,
+            Mode::Lines(lines) => lines.unread,
+            _ => 0,
+        }
+    }
+
     /// Whether [`Self::metered`] would have to count tokens, which takes milliseconds, and at first a second for loading a vocabulary.
     pub fn needs_estimate(&self) -> bool {
         let usage = self.usage_so_far();
@@ -186,12 +209,20 @@ impl Meter {
                 quantity: 1,
             });
         }
+        let unread = self.unread_results();
+        if unread > 0 {
+            usage.unknown.push(UnknownUsage {
+                field: UNREAD_RESULTS.into(),
+                quantity: unread,
+            });
+        }
         let answer = &self.body.reader().answer;
         Metered {
             usage,
             response_model: answer.response_model.clone(),
             finish_reason: answer.finish_reason.clone(),
             error_type: answer.error_type.clone(),
+            decisions: answer.decisions.clone(),
             complete,
         }
     }
@@ -262,6 +293,8 @@ fn mode(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Mode {
     let is_error = !status.is_success();
     if !endpoint.is_read() && !is_error {
         Mode::Opaque
+    } else if let (Some(id), false) = (&endpoint.results, is_error) {
+        Mode::Lines(Lines::new(id, status == StatusCode::PARTIAL_CONTENT))
     } else if media == "text/event-stream" {
         Mode::Events(Splitter::default())
     } else if media == "application/vnd.amazon.eventstream" && matches!(endpoint.shape, Shape::Converse | Shape::Invocation { .. })

@@ -29,7 +29,11 @@ pub enum Named {
 impl Endpoint {
     /// Whether a call may run a model, although the request need not name it: a batch, say.
     pub fn may_run_a_model(&self) -> bool {
-        self.may_cost || self.is_read()
+        match self.shape {
+            Shape::Batch { submits } => submits,
+            Shape::Results => false,
+            _ => self.may_cost || self.is_read(),
+        }
     }
 }
 
@@ -159,11 +163,17 @@ mod tests {
         for path in [
             "/v1/chat/completions",
             "/v1/batches",
+            "/v1/batch/jobs",
+            "/v1/messages/batches",
             "/v1/audio/transcriptions",
             "/v1/threads/t1/runs",
         ] {
             assert!(runs(Method::POST, path), "{path}");
         }
+        for path in ["/v1/batches/b1", "/v1/files/f1/content", "/v1/messages/batches/b1/results"] {
+            assert!(!runs(Method::GET, path), "{path}");
+        }
+        assert!(!runs(Method::POST, "/v1/batches/b1/cancel"));
         assert!(!runs(Method::GET, "/v1/models") && !runs(Method::POST, "/v1/files") && !runs(Method::DELETE, "/v1/files/f"));
     }
 }

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use http::Method;
 
+use crate::batch;
 use crate::shape::Shape;
 use crate::template::percent_decoded;
 
@@ -32,6 +33,9 @@ impl<'a> Target<'a> {
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         let path = path.split('?').next().unwrap_or_default();
         let path = path.strip_suffix('/').unwrap_or(path);
+        if let Some(shape) = batch::shape(method, path) {
+            return Self { shape, ..Self::silent() };
+        }
         if method != Method::POST {
             return Self::silent();
         }

@@ -11,6 +11,7 @@ use crate::decode::DECODED_BYTES_MAX;
 use crate::elements;
 use crate::estimate;
 use crate::frames;
+use crate::results::Lines;
 use crate::shape::Shape;
 use crate::sse::Splitter;
 use crate::work;
@@ -55,6 +56,8 @@ pub(crate) enum Mode {
     Elements(elements::Splitter),
     /// An event stream of AWS's.
     Frames(frames::Splitter),
+    /// Results of a batch.
+    Lines(Lines),
 }
 
 // === impl Reader ===
@@ -125,6 +128,7 @@ impl Reader {
             Mode::Frames(splitter) => splitter.read(text, |message| {
                 kept.event(answer.frame(message));
             }),
+            Mode::Lines(lines) => lines.read(text),
         }
     }
 
@@ -137,6 +141,7 @@ impl Reader {
         match &mut self.mode {
             Mode::Opaque | Mode::Elements(_) | Mode::Frames(_) => {}
             Mode::Events(splitter) => splitter.read_rest(&mut self.answer),
+            Mode::Lines(lines) => lines.read_rest(),
             Mode::Document(collector) if collector.is_whole() => {
                 let whole = collector.start();
                 self.understood = self.answer.document(&whole);
@@ -161,7 +166,7 @@ impl Reader {
     pub(crate) fn is_whole(&self) -> Option<bool> {
         match &self.mode {
             Mode::Opaque | Mode::Document(_) if !self.understood => None,
-            Mode::Opaque => None,
+            Mode::Opaque | Mode::Lines(_) => None,
             Mode::Document(_) => Some(true),
             _ if self.answer.terminal => Some(true),
             Mode::Frames(splitter) if splitter.is_broken() => None,
@@ -177,7 +182,7 @@ impl Reader {
     pub(crate) fn estimated_output(&mut self, model: Option<&str>) -> Option<u64> {
         let shape = &self.answer.shape;
         match &mut self.mode {
-            Mode::Opaque => None,
+            Mode::Opaque | Mode::Lines(_) => None,
             Mode::Events(_) | Mode::Elements(_) | Mode::Frames(_) => {
                 Some(estimate::streamed(model, shape, &self.kept.text, self.kept.total))
             }
@@ -196,6 +201,7 @@ impl Reader {
             Mode::Events(splitter) => splitter.retained_bytes(),
             Mode::Elements(splitter) => splitter.retained_bytes(),
             Mode::Frames(splitter) => splitter.retained_bytes(),
+            Mode::Lines(lines) => lines.retained_bytes(),
         };
         of_mode + self.kept.text.capacity() + self.answer.retained_bytes()
     }
@@ -250,7 +256,8 @@ impl Kept {
 /// Takes decompressed text.
 impl Write for Reader {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        if self.bytes.saturating_add(text.len() as u64) > DECODED_BYTES_MAX {
+        // Lines are read one at a time, and a batch has as many as it has.
+        if self.bytes.saturating_add(text.len() as u64) > DECODED_BYTES_MAX && !matches!(self.mode, Mode::Lines(_)) {
             return Err(io::Error::other("an answer has more text than is decompressed"));
         }
         self.count(text);

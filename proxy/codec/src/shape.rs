@@ -43,6 +43,13 @@ pub(crate) enum Shape {
         /// Whether it is a chat.
         output: bool,
     },
+    /// A batch, as it is submitted or looked at.
+    Batch {
+        /// Whether it is submitted.
+        submits: bool,
+    },
+    /// Results of a batch.
+    Results,
     /// What a template says.
     Template(Arc<Places>),
     /// No usage in it.
@@ -71,6 +78,8 @@ impl Shape {
             | Self::Prediction
             | Self::Pages
             | Self::Units { output: false }
+            | Self::Batch { .. }
+            | Self::Results
             | Self::Template(_)
             | Self::Silent => false,
         }
@@ -97,6 +106,8 @@ impl Shape {
             | Self::Prediction
             | Self::Pages
             | Self::Units { output: false }
+            | Self::Batch { .. }
+            | Self::Results
             | Self::Silent => false,
         }
     }

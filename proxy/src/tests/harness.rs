@@ -23,7 +23,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tollgate_codec::Codec;
 use tollgate_record::{
-    Amount, BoxFuture, CallId, CostStatus, Ending, Intent, Ledger, Name, OpenCall, Outcome, Receipt, Unavailable, Usage,
+    Amount, BoxFuture, CallId, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Receipt, Unavailable,
+    Usage,
 };
 use url::Url;
 
@@ -53,6 +54,13 @@ pub(crate) struct Memory {
     /// Calls that asked to be admitted, and calls that asked to be settled.
     pub(crate) admitting: watch::Sender<usize>,
     pub(crate) settling: watch::Sender<usize>,
+    /// Writes of a batch's results that were asked for.
+    pub(crate) recording: watch::Sender<usize>,
+    /// A write of results takes a permit each.
+    pub(crate) results_gate: Semaphore,
+    pub(crate) results_fail: AtomicBool,
+    /// Results as they were given.
+    pub(crate) fetched: Mutex<Vec<FetchedResults>>,
     pub(crate) admit_fails: AtomicBool,
     pub(crate) settle_fails: AtomicBool,
     /// Settling takes a permit each; tests that do not care have many.
@@ -78,6 +86,10 @@ impl Memory {
             count: watch::Sender::new(0),
             admitting: watch::Sender::new(0),
             settling: watch::Sender::new(0),
+            recording: watch::Sender::new(0),
+            results_gate: Semaphore::new(Semaphore::MAX_PERMITS),
+            results_fail: AtomicBool::new(false),
+            fetched: Mutex::default(),
             admit_fails: AtomicBool::new(false),
             settle_fails: AtomicBool::new(false),
             settle_gate: Semaphore::new(settle),
@@ -153,6 +165,19 @@ impl Ledger for Shared {
                 ending,
                 refused: true,
             }))
+        })
+    }
+
+    fn record_results(&self, fetched: FetchedResults) -> BoxFuture<'static, Result<(), Unavailable>> {
+        let ledger = Arc::clone(&self.0);
+        Box::pin(async move {
+            ledger.recording.send_modify(|calls| *calls += 1);
+            ledger.results_gate.acquire().await.unwrap().forget();
+            if ledger.results_fail.load(Ordering::SeqCst) {
+                return Err(Memory::unavailable());
+            }
+            ledger.fetched.lock().unwrap().push(fetched);
+            Ok(())
         })
     }
 }
@@ -492,4 +517,32 @@ pub(crate) async fn frame(body: &mut Incoming) -> Option<Result<Bytes, hyper::Er
     body.frame()
         .await
         .map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()))
+}
+
+/// A call that asks for something.
+pub(crate) fn intent() -> Intent {
+    let call_id = CallId::from_parts(1, [1; 10]);
+    let key = key("bot", SECRET);
+    Intent {
+        call_id,
+        request_id: call_id.as_request(),
+        attempt: 1,
+        start_time: tollgate_record::Timestamp::from_unix_us(1000),
+        identity: Arc::clone(&key.identity),
+        caller: crate::caller::unnamed(&key),
+        call: tollgate_record::Call {
+            operation_name: name("/"),
+            proxy: None,
+            provider_name: None,
+            template: None,
+            upstream: None,
+            region: None,
+            request_model: None,
+            stream: false,
+            route_rule: None,
+            cache: None,
+        },
+        request_bytes: 0,
+        bears_usage: false,
+    }
 }

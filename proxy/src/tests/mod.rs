@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod batches;
 mod faults;
 mod leaving;
 mod ledger;

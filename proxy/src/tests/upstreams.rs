@@ -18,7 +18,7 @@ const BODY: &str = r#"{"model":"gpt-x","messages":[]}"#;
 const ANSWER: &str = r#"{"usage":{"prompt_tokens":7,"completion_tokens":3,"total_tokens":10}}"#;
 
 /// An address that refuses connections.
-async fn refusing() -> SocketAddr {
+pub(super) async fn refusing() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     listener.local_addr().unwrap()
 }

@@ -92,7 +92,7 @@ macro_rules! columns {
 /// The columns of table `usage`, in order.
 pub const USAGE: &[Column] = columns! {
     "row" {
-        /// Identity of this call (one attempt at an upstream): a UUID of version 7, sorted by time; of version 8 where the row was imported or corrects another.
+        /// Identity of this call (one attempt at an upstream): a UUID of version 7, sorted by time; of version 8 where the row was imported, corrects another or is a result of a batch.
         call_id: Text required = |r| r.call_id.uuid();
         /// Identity of the client's request; attempts of one request share it.
         request_id: Text required = |r| r.request_id.uuid();
@@ -106,11 +106,11 @@ pub const USAGE: &[Column] = columns! {
         corrects: Text nullable = |r| r.corrects.map(|id| id.uuid());
     }
     "time" {
-        /// When the request arrived, UTC.
+        /// When the request arrived, UTC; of a result of a batch, when the batch was submitted, or where that is not known, when the result was fetched.
         start_time: Timestamp required = |r| r.start_time;
         /// Day of `start_time`, UTC: the partition of the table. Filter by it, or by `start_time`, to read less.
         start_date: Date required = |r| Day(r.start_time.day());
-        /// Microseconds from the request's arrival to the end of its answer.
+        /// Microseconds from the request's arrival to the end of its answer; of a result of a batch, to the call that fetched it.
         duration_us: Int required = |r| r.duration_us;
         /// Microseconds from the request's arrival to the first byte of the answer's body.
         time_to_first_token_us: Int nullable = |r| r.time_to_first_token_us;
@@ -138,13 +138,13 @@ pub const USAGE: &[Column] = columns! {
         trace_id: Text nullable = |r| r.caller.trace_id.as_ref();
         /// Parent span id of the caller's `traceparent`.
         span_id: Text nullable = |r| r.caller.span_id.as_ref();
-        /// `call_id` of the call that caused this one.
+        /// `call_id` of the call that caused this one; of a result of a batch, the call that submitted the batch.
         parent_call_id: Text nullable = |r| r.caller.parent_call_id.map(|id| id.uuid());
         /// Tags of the key, overlaid by `x-tollgate-tags` where the key allows it.
         tags: Map required = |r| &*r.caller.tags;
     }
     "call" {
-        /// What was asked for, in OpenTelemetry GenAI words: `chat`, `text_completion`, `embeddings`; else the endpoint's path.
+        /// What was asked for, in OpenTelemetry GenAI words: `chat`, `text_completion`, `embeddings`; else the endpoint's path, or `batch_result`.
         operation_name: Text required = |r| &r.call.operation_name;
         /// Proxy by whose context the call came in.
         proxy: Text nullable = |r| r.call.proxy.as_ref();
@@ -176,7 +176,7 @@ pub const USAGE: &[Column] = columns! {
         error_type: Text nullable = |r| r.error_type.as_ref();
         /// Why the model stopped, in the provider's word.
         finish_reason: Text nullable = |r| r.finish_reason.as_ref();
-        /// What policies did to the call, and why.
+        /// What policies did to the call, and why; and by the policy `metering`, which batch the answer told of.
         decisions: Decisions required = |r| r.decisions.as_slice();
     }
     "tokens" {

@@ -6,10 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time; of version 8 for a row of another system and for
-/// a correction.
+/// The identity of one attempt at an upstream: a UUID of version 7 (RFC 9562), so it sorts by time; of version 8 for a row of another system, for
+/// a correction, and for a result of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CallId(Uuid);
+
+/// What ids of results of batches begin with: far above every time that version 7 will begin with for six thousand years.
+const RESULT_MARK: [u8; 2] = [0xba, 0x7c];
 
 /// The identity of one client request, shared by the attempts it took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,6 +37,36 @@ impl CallId {
     /// Makes the id of a row that follows from another one, of another system or of this: version 8, of bytes that follow from that one's id.
     pub const fn from_digest(digest: [u8; 16]) -> Self {
         Self(uuid::Builder::from_custom_bytes(digest).into_uuid())
+    }
+
+    /// How ids of results of batches begin, as text.
+    pub const RESULTS_BEGIN_WITH: &'static str = "ba7c";
+
+    /// Makes the id of a result of a batch: version 8, of bytes that follow from the set of results and from the result. Results of one set are
+    /// neighbours, and apart from ids of version 7, so that what a set has can be found without reading other rows.
+    pub fn of_result(set: [u8; 6], result: [u8; 8]) -> Self {
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(RESULT_MARK.into_iter().chain(set).chain(result)) {
+            *to = from;
+        }
+        Self::from_digest(bytes)
+    }
+
+    /// Whether this is the id of a result of a batch.
+    pub fn is_result(self) -> bool {
+        self.0.as_bytes().starts_with(&RESULT_MARK)
+    }
+
+    /// The first and the last id that a result of the same set can have.
+    pub const fn of_same_set(self) -> (Self, Self) {
+        const RESULT: u128 = u64::MAX as u128;
+        // A UUID's variant takes the two highest bits of what tells results apart.
+        const VARIANT: u128 = 0b10 << 62;
+        let set = self.0.as_u128() & !RESULT;
+        (
+            Self(Uuid::from_u128(set | VARIANT)),
+            Self(Uuid::from_u128(set | (RESULT & !(0b11 << 62)) | VARIANT)),
+        )
     }
 
     /// The UUID itself.
@@ -144,6 +177,24 @@ mod tests {
         assert!(earlier < later);
         assert_eq!(earlier.uuid().get_version_num(), 7);
         assert_eq!(earlier.to_string().parse::<CallId>().unwrap(), earlier);
+    }
+
+    #[test]
+    fn ids_of_results_follow_from_what_they_are_and_lie_together() {
+        let id = |set: u8, result: u8| CallId::of_result([set; 6], [result; 8]);
+        assert_eq!(id(1, 2), id(1, 2));
+        assert_eq!(id(1, 2).to_string(), "ba7c0101-0101-8101-8202-020202020202");
+        assert_eq!(id(1, 2).uuid().get_version_num(), 8);
+        let (first, last) = id(1, 9).of_same_set();
+        assert_eq!((first, last), id(1, 200).of_same_set());
+        for result in [0, 1, 127, 128, 255] {
+            assert!((first..=last).contains(&id(1, result)) && id(1, result).is_result());
+            assert!(id(1, result).to_string().starts_with(CallId::RESULTS_BEGIN_WITH));
+            assert!(!(first..=last).contains(&id(2, result)) && !(first..=last).contains(&id(0, result)));
+        }
+        // In the year 7990.
+        let late = CallId::from_parts(190_000_000_000_000, [255; 10]);
+        assert!(late < id(0, 0) && !late.is_result());
     }
 
     #[test]

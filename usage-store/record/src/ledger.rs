@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Call, CallId, Caller, CostStatus, Decision, Identity, Name, Outcome, RequestId, Timestamp, Usage};
+use crate::{
+    Amount, Call, CallId, Caller, CostStatus, Decision, FetchedResults, Identity, Name, Outcome, RequestId, Timestamp, Usage,
+};
 
 /// A boxed future that can move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -88,6 +90,9 @@ pub struct Unavailable {
 /// 1. When `admit` returns an [`OpenCall`], its `opened` entry is durable in the configured sense: a crash from here on leaves a row.
 /// 2. When `settle` or `refuse` returns, the row is durable in the configured sense and every later query sees it.
 /// 3. One `admit` leaves one row, whichever way its [`OpenCall`] goes.
+/// 4. When `record_results` returns, each of the results has one row, durable in the configured sense, however often it was given before, and
+///    by whichever gateway of the table. If another gateway was given the same result and its row has not reached the table yet, both have one
+///    until they do: the table takes the first.
 pub trait Ledger: Send + Sync + 'static {
     /// Records that a call is about to be forwarded.
     ///
@@ -106,6 +111,16 @@ pub trait Ledger: Send + Sync + 'static {
     /// # Cancel safety
     /// A future dropped half way may still leave the row.
     fn refuse(&self, intent: Intent, ending: Ending) -> BoxFuture<'_, Result<Receipt, Unavailable>>;
+
+    /// Records results of a batch, each as a row of its own that is priced at once. Those that have a row are left out.
+    ///
+    /// # Errors
+    /// [`Unavailable`] if they cannot be recorded, or if it cannot be told which of them are: some may be recorded then, and giving all of them
+    /// again records the rest. The client must not see a clean end of them.
+    ///
+    /// # Cancel safety
+    /// As after an error.
+    fn record_results(&self, fetched: FetchedResults) -> BoxFuture<'static, Result<(), Unavailable>>;
 }
 
 /// A call that was admitted and has not ended. Dropping it settles it as `client_aborted` with what was noted last.

@@ -5,11 +5,13 @@
 //!
 //! - [`Intent`] is a call that asks to be admitted, [`Ending`] how it ended, [`Record`] the row that both become.
 //! - [`Ledger`] and [`OpenCall`] are the boundary between the request path and the store.
+//! - [`FetchedResults`] are results of a batch, each a row of its own, once.
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
 //! - [`ModelRules`] say which models may be called.
 //! - [`column::USAGE`] declares every column of table `usage` once.
 
 mod amount;
+pub mod batch;
 pub mod charge;
 pub mod column;
 mod id;
@@ -23,6 +25,7 @@ mod record;
 mod usage;
 
 pub use amount::{Amount, AmountError};
+pub use batch::{BatchResult, FetchedResults, ResultsId};
 pub use charge::{Charge, Cost, CostStatus, Meter};
 pub use id::{CallId, RequestId, Seq, Timestamp};
 pub use identity::{Caller, Identity, Tags};

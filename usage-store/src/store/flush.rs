@@ -192,6 +192,8 @@ impl Shared {
         let table = table
             .append(batches.clone(), &self.config.instance, last, self.stamp())
             .await?;
+        // What the table did not take must not be added up either.
+        let batches = table.without_results_of_others(batches, &self.config.instance).await?;
         let version = table.version();
         {
             // At one instant the rows leave memory and appear in the table: no query sees them twice or not at all.

@@ -299,9 +299,9 @@ async fn charges_unnest_and_add_up_to_the_cost() {
 
 /// The store of a table that can be taken away.
 #[derive(Debug, Default)]
-struct Switch {
+pub(crate) struct Switch {
     inner: InMemory,
-    down: AtomicBool,
+    pub(crate) down: AtomicBool,
 }
 
 impl std::fmt::Display for Switch {
@@ -369,7 +369,7 @@ impl ObjectStore for Switch {
 }
 
 /// A configuration whose table lies in a store, and whose flushes come when they are asked for.
-fn config_of(folder: &std::path::Path, store: &Arc<Switch>) -> Config {
+pub(crate) fn config_of(folder: &std::path::Path, store: &Arc<Switch>) -> Config {
     let mut config = Config::new(folder, name("gw")).unwrap();
     config.table = Location::new(
         url::Url::parse("memory:///usage/").unwrap(),

@@ -357,12 +357,26 @@ impl Lake {
     /// # Cancel safety
     /// As after an error: it may or may not have been committed.
     pub(crate) async fn commit(&self, change: &Change, stamp: Stamp) -> Result<Committed, Error> {
+        self.commit_on(None, change, stamp).await
+    }
+
+    /// Commits a change, on one version only if it rests on all that this has; as [`Self::commit`].
+    ///
+    /// # Errors
+    /// As [`Self::commit`]; [`Error::Conflict`] also if the version is no longer the newest.
+    pub(crate) async fn commit_on(&self, version: Option<u64>, change: &Change, stamp: Stamp) -> Result<Committed, Error> {
         let mut lake = self.clone();
         for _ in 0..Self::ATTEMPTS {
             // Also the answer to an earlier attempt that was reported as failed.
             lake = lake.newest().await?;
             if lake.holds(change).await? {
                 return Ok(Committed::Before(lake));
+            }
+            if version.is_some_and(|version| version != lake.version()) {
+                return Err(Error::Conflict {
+                    url: self.delta.table_url().to_string(),
+                    reason: "others committed what it has to be held against".into(),
+                });
             }
             match lake.write(change, stamp).await {
                 Ok(()) => return Ok(Committed::Now(lake.newest().await?)),

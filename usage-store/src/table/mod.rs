@@ -3,6 +3,7 @@
 //! - [`lake`]: any Delta table, and commits to it that happen once or not at all.
 //! - [`name`]: what a file's name says of its rows.
 //! - [`upload`], [`stats`]: a file on its way into the table.
+//! - [`duplicates`]: results of batches that two gateways recorded.
 //! - [`compact`], [`merge`]: small files become large ones.
 //! - [`upkeep`]: checkpoints, log cleanup, vacuum, retention.
 //!
@@ -10,9 +11,11 @@
 //! 1. A commit adds its files and moves the application transaction of its instance to the last place among its rows, or does neither.
 //! 2. So after a crash or a lost answer, the transaction's version says which rows are in the table, and no row is appended twice.
 //! 3. A file's name says which rows it may hold ([`name`]).
-//! 4. A file that was written and whose commit failed is part of no version; vacuum removes it.
+//! 4. Of rows that two gateways have of the same result of a batch, it takes the first ([`duplicates`]).
+//! 5. A file that was written and whose commit failed is part of no version; vacuum removes it.
 
 pub(crate) mod compact;
+mod duplicates;
 #[allow(dead_code, reason = "what compaction and rollups read of a table")]
 pub(crate) mod lake;
 mod merge;
@@ -32,7 +35,9 @@ use arrow::compute::{max, min, take};
 use arrow::datatypes::Int64Type;
 use deltalake_core::kernel::Add;
 use tollgate_record::{Name, Seq};
+use uuid::Uuid;
 
+use self::duplicates::have_results;
 use self::lake::{Change, Committed, Definition, Lake, Move, Stamp};
 use self::name::FileName;
 use self::upload::upload;
@@ -77,6 +82,9 @@ pub(crate) const STATS_COLUMNS: &[&str] = &[
 
 /// Rows of one file at most: as many as a compacted file of the usual size has. More rows at once become more files.
 const FILE_ROWS_MAX: usize = 2 << 20;
+
+/// Versions that others may take before an append that rests on one gives up.
+const APPENDS_MAX: u128 = 16;
 
 /// The table as of one version; cloning is cheap.
 #[derive(Clone, Debug)]
@@ -148,7 +156,8 @@ impl Table {
 
     /// Appends rows of an instance and says that its rows up to `last` are in the table: both or neither.
     ///
-    /// Safe to call again after an error: rows that are in the table already are not appended.
+    /// Safe to call again after an error: rows that are in the table already are not appended. Nor are results of batches that the table has from
+    /// another instance; their places stay empty.
     ///
     /// # Errors
     /// [`Error::Table`] if the store failed, [`Error::Conflict`] if too many others commit at once.
@@ -156,6 +165,30 @@ impl Table {
     /// # Cancel safety
     /// As after an error.
     pub(crate) async fn append(&self, batches: Vec<RecordBatch>, instance: &Name, last: Seq, stamp: Stamp) -> Result<Self, Error> {
+        let checked = have_results(&batches)?;
+        let mut attempt = 0;
+        loop {
+            // Files of an attempt that others came before have other rows.
+            let id = Uuid::from_u128(stamp.id.as_u128().wrapping_add(attempt));
+            let appended = self
+                .try_append(&batches, instance, last, Stamp { id, ..stamp }, checked)
+                .await;
+            attempt += 1;
+            match appended {
+                Err(Error::Conflict { .. }) if checked && attempt < APPENDS_MAX => {}
+                appended => return appended,
+            }
+        }
+    }
+
+    async fn try_append(
+        &self,
+        batches: &[RecordBatch],
+        instance: &Name,
+        last: Seq,
+        stamp: Stamp,
+        checked: bool,
+    ) -> Result<Self, Error> {
         // An earlier attempt may have succeeded although it was reported as failed.
         let newest = self.newest().await?;
         let committed = newest.committed(instance).await?;
@@ -165,13 +198,17 @@ impl Table {
         // That attempt may have had fewer rows than this one.
         let rest = batches.iter().map(|batch| rows_after(batch, committed));
         let mut batches = rest.collect::<Result<Vec<_>, _>>()?;
+        if checked {
+            batches = newest.without_results_of_others(batches, instance).await?;
+        }
         batches.retain(|batch| batch.num_rows() > 0);
         let mut adds = Vec::new();
-        for group in groups(batches) {
+        for group in groups(batches).into_iter().filter(|group| !group.is_empty()) {
             newest.write_files(&group, instance, stamp, &mut adds).await?;
         }
         let change = appending(adds, instance, None, last);
-        let lake = newest.lake.commit(&change, stamp).await?.lake();
+        let version = checked.then(|| newest.version());
+        let lake = newest.lake.commit_on(version, &change, stamp).await?.lake();
         Ok(Self::seen_as(lake, Some(&self.versions)))
     }
 
