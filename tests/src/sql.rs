@@ -85,7 +85,7 @@ async fn attempts_of_one_request_are_one_row_of_requests(world: Arc<World>) {
 
 async fn the_prices_that_were_applied_can_be_looked_up(world: Arc<World>) {
     let rows = world.gateway().await.sql("SELECT * FROM prices WHERE model = 'ledger-large' AND meter = 'input'").await;
-    assert_eq!(rows.len(), 3, "standard, long context, flex: {rows:?}");
+    assert_eq!(rows.len(), 4, "standard, long context, flex, batch: {rows:?}");
 }
 
 async fn a_version_reads_the_same_and_hours_add_up_to_the_calls(world: Arc<World>) {
