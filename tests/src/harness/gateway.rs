@@ -15,8 +15,8 @@ use super::process::{Process, eventually, tail};
 
 /// The longest that a start may take, recovery included.
 const START: Duration = Duration::from_secs(60);
-/// The longest that an orderly end may take.
-const STOP: Duration = Duration::from_secs(30);
+/// The longest that an orderly end may take, on a busy machine: the last flush and its sums are commits to a store.
+const STOP: Duration = Duration::from_secs(60);
 /// How often, and how long apart, a query is asked again that found the engine busy.
 const BUSY_TRIES: usize = 30;
 const BUSY_PAUSE: Duration = Duration::from_secs(2);
