@@ -17,7 +17,7 @@
 //! 4. The `call_id` of a correction follows from the row that it takes back.
 //! 5. A call is corrected only if the list prices all that it used, and only if the row says what that was ([`crate::rating`]).
 //!    (`what_the_list_does_not_price_and_what_cannot_be_rebuilt_stays_as_it_is`)
-//! 6. At most about [`SLICE_ROWS`] calls are looked at for one commit, so memory does not grow with the table.
+//! 6. At most about `SLICE_ROWS` calls are looked at for one commit, so memory does not grow with the table.
 
 mod order;
 mod rows;
