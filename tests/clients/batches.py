@@ -37,7 +37,8 @@ def openai_batch(reply, batch):
 
 
 def openai_fetches(request, reply):
-    text = openai.OpenAI(**settings(request)).files.content(request["params"]["id"]).text
+    client = openai.OpenAI(**settings(request))
+    text = client.files.content(request["params"]["id"]).text
     reply.out["text"] = json.dumps([json.loads(line) for line in text.splitlines()])
 
 
@@ -56,7 +57,9 @@ def anthropic_batch(reply, batch):
 
 
 def anthropic_fetches(request, reply):
-    results = anthropic.Anthropic(**settings(request)).messages.batches.results(request["params"]["id"])
+    # Kept until the results are read: a client that is gone closes what it reads from.
+    client = anthropic.Anthropic(**settings(request))
+    results = client.messages.batches.results(request["params"]["id"])
     reply.out["text"] = json.dumps([result.model_dump(mode="json", exclude_unset=True) for result in results])
 
 
