@@ -2,14 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tollgate_record::Name;
 
 use crate::field::Fields;
 use crate::ledger::{Ledger, Query};
 use crate::limits::Limits;
-use crate::secret::Pem;
+use crate::secret::{Pem, certificates};
 use crate::value::Value;
 
 /// Name of a gateway that is not declared.
@@ -201,11 +201,6 @@ impl Tls {
             key: key?,
         })
     }
-}
-
-/// Counts certificates.
-pub(crate) fn certificates(pem: &[u8]) -> Result<usize, rustls_pki_types::pem::Error> {
-    CertificateDer::pem_slice_iter(pem).try_fold(0, |count, certificate| certificate.map(|_| count + 1))
 }
 
 fn private_keys(pem: &[u8]) -> Result<usize, rustls_pki_types::pem::Error> {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use sha2::{Digest, Sha256};
 
 /// A credential. It does not print itself.
@@ -19,6 +21,11 @@ pub struct KeyHash([u8; 32]);
 pub struct Pem {
     path: PathBuf,
     bytes: Arc<[u8]>,
+}
+
+/// Counts the certificates of a PEM file.
+pub(crate) fn certificates(pem: &[u8]) -> Result<usize, rustls_pki_types::pem::Error> {
+    CertificateDer::pem_slice_iter(pem).try_fold(0, |count, certificate| certificate.map(|_| count + 1))
 }
 
 // === impl Secret ===

@@ -9,8 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::field::Fields;
-use crate::gateway::certificates;
-use crate::secret::{Pem, Secret};
+use crate::secret::{Pem, Secret, certificates};
 use crate::upstream::service_url;
 use crate::value::Value;
 

@@ -5,8 +5,7 @@ use tollgate_record::Name;
 use url::Url;
 
 use crate::field::Fields;
-use crate::gateway::certificates;
-use crate::secret::{Pem, Secret};
+use crate::secret::{Pem, Secret, certificates};
 use crate::value::Value;
 
 /// Service of a signature, where none is told: Bedrock's.

@@ -54,8 +54,16 @@ pub(crate) struct Asked {
 }
 
 impl Identified {
-    /// A call whose key is known; its body is still to be given.
-    pub(crate) fn new(context: Context, start_time: Timestamp, head: Parts, route: Route, codec: Codec, key: Arc<Key>) -> Self {
+    /// A call whose key is known.
+    pub(crate) fn new(
+        context: Context,
+        start_time: Timestamp,
+        head: Parts,
+        body: Body,
+        route: Route,
+        codec: Codec,
+        key: Arc<Key>,
+    ) -> Self {
         let intent = Intent {
             call_id: context.call_id,
             request_id: context.call_id.as_request(),
@@ -70,7 +78,7 @@ impl Identified {
         Self {
             context,
             head,
-            body: Body::Taken,
+            body,
             route,
             codec,
             key,

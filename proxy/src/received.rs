@@ -121,8 +121,7 @@ impl Received {
                 claim,
             })));
         }
-        let mut identified = Identified::new(context, start_time, head, route, codec, key);
-        identified.body = Body::Arriving(body);
+        let identified = Identified::new(context, start_time, head, Body::Arriving(body), route, codec, key);
         Ok(Recognized::Identified(Box::new(identified)))
     }
 

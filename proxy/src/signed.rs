@@ -8,7 +8,7 @@ use aws_sigv4::http_request::SignableBody;
 use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
-use http_body::Body;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 use tollgate_codec::Codec;
@@ -19,7 +19,7 @@ use crate::config::Limits;
 use crate::fault::Fault;
 use crate::identified::Identified;
 use crate::key::Key;
-use crate::received::{self, Context};
+use crate::received::{self, Body, Context};
 use crate::route::Route;
 use crate::verification::Claim;
 use crate::{identity, read_body};
@@ -60,9 +60,9 @@ impl Signed {
         } = *self;
         match proven {
             Ok(bytes) => {
-                let mut identified = Identified::new(context, start_time, head, route, codec, key);
-                identified.intent.request_bytes = bytes.len() as u64;
-                identified.body = received::Body::Read(bytes);
+                let request_bytes = bytes.len() as u64;
+                let mut identified = Identified::new(context, start_time, head, Body::Read(bytes), route, codec, key);
+                identified.intent.request_bytes = request_bytes;
                 Ok(Box::new(identified))
             }
             Err(fault) => Err(received::refuse(&context, &head, body, &codec, &fault)),

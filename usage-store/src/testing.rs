@@ -92,9 +92,9 @@ pub(crate) fn record(number: u64) -> Record {
     Record::new(name("gw"), intent(number), ending(), cost)
 }
 
-/// Input at 2, output at 10 a million: a call of [`ending`] costs 100 * 2 + 20 * 10 = 400 millionths.
-pub(crate) fn prices() -> PriceBook {
-    let price = |meter, price: &str| Price {
+/// What a million tokens of model `m` cost, always.
+pub(crate) fn price(meter: Meter, price: &str) -> Price {
+    Price {
         model: name("m"),
         region: None,
         service_tier: None,
@@ -106,16 +106,24 @@ pub(crate) fn prices() -> PriceBook {
         effective_from: Timestamp::from_unix_us(0),
         effective_to: None,
         source: None,
-    };
-    let prices = vec![price(Meter::Input, "2"), price(Meter::Output, "10")];
-    PriceBook::new(vec![PriceList {
+    }
+}
+
+/// An operator's list of OpenAI's prices for everyone, in dollars.
+pub(crate) fn list(prices: Vec<Price>) -> PriceList {
+    PriceList {
         name: name("list"),
         provider: name("openai"),
         currency: name("USD"),
         shipped: false,
         prices,
         terms: Terms::default(),
-    }])
+    }
+}
+
+/// Input at 2, output at 10 a million: a call of [`ending`] costs 100 * 2 + 20 * 10 = 400 millionths.
+pub(crate) fn prices() -> PriceBook {
+    PriceBook::new(vec![list(vec![price(Meter::Input, "2"), price(Meter::Output, "10")])])
 }
 
 /// A batch with text as it was before views, which tests read more easily.

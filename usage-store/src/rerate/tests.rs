@@ -13,7 +13,7 @@ use tollgate_record::{Amount, CallId, Ledger, Meter, Outcome, Price, PriceList, 
 
 use super::{INSTANCE, Rerate, Rerated};
 use crate::clock::System;
-use crate::testing::{ending, intent, name, plain, record};
+use crate::testing::{ending, intent, list, name, plain, price, record};
 use crate::{Config, Error, Location, Offline, PriceBook, Store, VIEWS, derived};
 
 /// The first call's start is a millisecond later, and each next one's a millisecond behind.
@@ -21,28 +21,16 @@ const START_US: i64 = 1_700_000_000_000_000;
 
 /// Prices of a million tokens; none is no price.
 fn book(provider: &str, model: &str, currency: &str, input: Option<&str>, output: Option<&str>) -> PriceBook {
-    let price = |meter, price: &str| Price {
+    let price = |meter, text: &str| Price {
         model: name(model),
-        region: None,
-        service_tier: None,
-        context_above: None,
-        meter,
-        per: 1_000_000,
-        price: price.parse().unwrap(),
-        discount: Amount::ZERO,
-        effective_from: Timestamp::from_unix_us(0),
-        effective_to: None,
-        source: None,
+        ..price(meter, text)
     };
     let input = input.map(|input| price(Meter::Input, input));
     let output = output.map(|output| price(Meter::Output, output));
     PriceBook::new(vec![PriceList {
-        name: name("list"),
         provider: name(provider),
         currency: name(currency),
-        shipped: false,
-        prices: input.into_iter().chain(output).collect(),
-        terms: tollgate_record::Terms::default(),
+        ..list(input.into_iter().chain(output).collect())
     }])
 }
 

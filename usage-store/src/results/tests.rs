@@ -8,30 +8,21 @@ use arrow::datatypes::{Decimal128Type, Int64Type};
 use datafusion::prelude::SessionContext;
 use tempfile::TempDir;
 use tollgate_record::{
-    Adjustment, Amount, BatchResult, CallId, Ending, FetchedResults, Identity, Intent, Ledger, Meter, Outcome, Price, PriceList,
-    ResultsId, Tags, Terms, Timestamp, batch,
+    Adjustment, BatchResult, CallId, Ending, FetchedResults, Identity, Intent, Ledger, Meter, Outcome, Price, PriceList, ResultsId,
+    Tags, Terms, Timestamp, batch,
 };
 
 use crate::store::tests::{Switch, config_of};
-use crate::testing::{ending, intent, name, plain};
+use crate::testing::{ending, intent, list, name, plain, price};
 use crate::{Config, Location, PriceBook, Store};
 
 const SET: [u8; 6] = [7; 6];
 
 /// Input at 2, output at 10 a million, half of that in batches: a result of [`ending`] costs 100 * 1 + 20 * 5 = 200 millionths.
 fn prices() -> PriceBook {
-    let price = |tier: Option<&str>, meter, price: &str| Price {
-        model: name("m"),
-        region: None,
+    let price = |tier: Option<&str>, meter, text: &str| Price {
         service_tier: tier.map(name),
-        context_above: None,
-        meter,
-        per: 1_000_000,
-        price: price.parse().unwrap(),
-        discount: Amount::ZERO,
-        effective_from: Timestamp::from_unix_us(0),
-        effective_to: None,
-        source: None,
+        ..price(meter, text)
     };
     let prices = vec![
         price(None, Meter::Input, "2"),
@@ -39,15 +30,7 @@ fn prices() -> PriceBook {
         price(Some("batch"), Meter::Input, "1"),
         price(Some("batch"), Meter::Output, "5"),
     ];
-    let list = PriceList {
-        name: name("list"),
-        provider: name("openai"),
-        currency: name("USD"),
-        shipped: false,
-        terms: Terms::default(),
-        prices,
-    };
-    PriceBook::new(vec![list])
+    PriceBook::new(vec![list(prices)])
 }
 
 const COST: i128 = 200_000_000;

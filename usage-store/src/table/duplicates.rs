@@ -75,8 +75,9 @@ impl Table {
 fn each_id(batches: &[RecordBatch], mut tell: impl FnMut(Option<CallId>)) -> Result<(), ArrowError> {
     for batch in batches {
         let column = batch.schema().index_of("call_id")?;
-        let ids = cast(batch.column(column), &DataType::Utf8)?;
-        for id in ids.as_string::<i32>() {
+        // Views, as rows are kept in memory, so that a flush without results copies nothing.
+        let ids = cast(batch.column(column), &DataType::Utf8View)?;
+        for id in ids.as_string_view() {
             let id = id.filter(|id| id.starts_with(CallId::RESULTS_BEGIN_WITH));
             tell(id.and_then(|id| id.parse().ok()).filter(|id: &CallId| id.is_result()));
         }
