@@ -13,13 +13,18 @@ use crate::harness::traffic::Traffic;
 use crate::harness::world::World;
 
 pub(crate) fn claims() -> Vec<Claim> {
-    claims_of![
+    let mut all = claims_of![
         other_engines_read_the_table_to_the_last_digit,
-        other_engines_read_a_compacted_table_to_the_last_digit,
         the_examples_of_the_documentation_read_the_table,
         the_five_formats_say_the_same
-    ]
+    ];
+    let compacted = claims_of![other_engines_read_a_compacted_table_to_the_last_digit];
+    all.extend(compacted.into_iter().map(|claim| claim.limited(COMPACTED_LIMIT)));
+    all
 }
+
+/// On a busy machine a flush and its sums by the hour take some seconds, and eight files of about one size are merged.
+const COMPACTED_LIMIT: Duration = Duration::from_secs(300);
 
 const SUMS: &str = "SELECT count(*) AS calls, count(DISTINCT call_id) AS ids, sum(cost) AS cost FROM usage";
 
@@ -76,9 +81,9 @@ async fn other_engines_read_a_compacted_table_to_the_last_digit(world: Arc<World
         commits.filter_map(|commit| std::fs::read_to_string(commit).ok()).collect()
     };
     // Flushes and compactions share a thread: on a busy machine the latter come when the former have less to do.
-    eventually("there are files to compact", Duration::from_secs(60), || async { (commits().len() > 24).then_some(()) }).await;
+    eventually("there are files to compact", Duration::from_secs(150), || async { (commits().len() > 15).then_some(()) }).await;
     traffic.stop().await;
-    eventually("files are compacted", Duration::from_secs(40), || async {
+    eventually("files are compacted", Duration::from_secs(60), || async {
         commits().iter().any(|commit| commit.contains("OPTIMIZE")).then_some(())
     })
     .await;
