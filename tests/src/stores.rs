@@ -34,7 +34,7 @@ const SECRET: &str = "the-secret-half-of-the-key";
 const SUMS: &str = "SELECT count(*) AS calls, count(DISTINCT call_id) AS ids, sum(cost) AS cost FROM usage";
 
 /// The longest that a gateway may take to notice that its store is back, and to commit.
-const RECOVERY: Duration = Duration::from_secs(40);
+const RECOVERY: Duration = Duration::from_secs(180);
 
 /// A gateway whose table is in a bucket.
 fn config(name: &str, bucket: &str, endpoint: &str) -> Config {

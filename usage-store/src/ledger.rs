@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
+use tollgate_record::admission::Hold;
 use tollgate_record::{
     BoxFuture, CallId, Cost, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record,
     Unavailable, Usage,
@@ -50,7 +51,8 @@ struct Open {
 // === impl Handle ===
 
 impl Ledger for Handle {
-    fn admit(&self, intent: Intent) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
+    fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
+        drop(hold);
         Box::pin(async move {
             let recorder = Arc::clone(&self.recorder);
             let append = Append::Opened {

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tollgate_codec::Codec;
+use tollgate_record::admission::Hold;
 use tollgate_record::{
     Amount, BoxFuture, CallId, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Receipt, Unavailable,
     Usage,
@@ -138,8 +139,9 @@ impl Memory {
 pub(crate) struct Shared(pub(crate) Arc<Memory>);
 
 impl Ledger for Shared {
-    fn admit(&self, intent: Intent) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
+    fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
         let ledger = Arc::clone(&self.0);
+        drop(hold);
         Box::pin(async move {
             if ledger.admit_fails.load(Ordering::SeqCst) {
                 return Err(Memory::unavailable());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admission::{Admission, Bounds, Hold, Permit};
 use crate::{
     Amount, Call, CallId, Caller, CostStatus, Decision, FetchedResults, Identity, Name, Outcome, RequestId, Timestamp, Usage,
 };
@@ -87,21 +88,38 @@ pub struct Unavailable {
 /// Where calls are recorded.
 ///
 /// # Guarantees
-/// 1. When `admit` returns an [`OpenCall`], its `opened` entry is durable in the configured sense: a crash from here on leaves a row.
+/// 1. When `admit_held` returns an [`OpenCall`], its `opened` entry is durable in the configured sense: a crash from here on leaves a row.
 /// 2. When `settle` or `refuse` returns, the row is durable in the configured sense and every later query sees it.
-/// 3. One `admit` leaves one row, whichever way its [`OpenCall`] goes.
+/// 3. One `admit_held` leaves one row, whichever way its [`OpenCall`] goes.
 /// 4. When `record_results` returns, each of the results has one row, durable in the configured sense, however often it was given before, and
 ///    by whichever gateway of the table. If another gateway was given the same result and its row has not reached the table yet, both have one
 ///    until they do: the table takes the first.
 pub trait Ledger: Send + Sync + 'static {
-    /// Records that a call is about to be forwarded.
+    /// Decides whether a call may pass, and sets aside what it could come to. Waits for nothing.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+        let (_, _) = (intent, bounds);
+        Ok(Permit::free())
+    }
+
+    /// Records that a call is about to be forwarded; `hold` is what was set aside for it.
     ///
     /// # Errors
     /// [`Unavailable`] if it cannot be recorded; the call must then be refused with status 503.
     ///
     /// # Cancel safety
     /// A future dropped half way leaves either nothing or a row with outcome `client_aborted`.
-    fn admit(&self, intent: Intent) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>>;
+    fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>>;
+
+    /// The same for a call that nothing was set aside for.
+    ///
+    /// # Errors
+    /// As [`Ledger::admit_held`].
+    fn admit(&self, intent: Intent) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
+        self.admit_held(intent, None)
+    }
 
     /// Records a call that is refused before any upstream was asked; it costs nothing.
     ///

@@ -7,9 +7,11 @@
 //! - [`Ledger`] and [`OpenCall`] are the boundary between the request path and the store.
 //! - [`FetchedResults`] are results of a batch, each a row of its own, once.
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
+//! - [`admission`] is what is decided before a call is made, [`rule`] by what: budgets and rate limits.
 //! - [`ModelRules`] say which models may be called.
 //! - [`column::USAGE`] declares every column of table `usage` once.
 
+pub mod admission;
 mod amount;
 pub mod batch;
 pub mod charge;
@@ -22,6 +24,7 @@ mod name;
 mod outcome;
 pub mod price;
 mod record;
+pub mod rule;
 mod usage;
 
 pub use amount::{Amount, AmountError};
