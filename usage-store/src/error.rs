@@ -135,7 +135,7 @@ pub enum Error {
     Query(#[source] Box<datafusion::error::DataFusionError>),
     /// There is no such price list.
     #[error(transparent)]
-    Unlisted(#[from] crate::rating::Unlisted),
+    Unlisted(#[from] tollgate_rating::Unlisted),
     /// No row was ever committed to the table.
     #[error("nothing was committed to the table yet: start the gateway and stop it once, so that its calls are there")]
     Nothing,

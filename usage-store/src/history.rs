@@ -11,8 +11,8 @@ use tollgate_record::{Name, PriceList};
 
 use crate::Error;
 use crate::disk::{Disk, replace};
-use crate::rating::lists::Lists;
-use crate::rating::{PriceBook, stored};
+use tollgate_rating::lists::Lists;
+use tollgate_rating::{PriceBook, stored};
 
 /// First bytes of a file: the format's name and version. A list without terms is of version 1.
 const MAGIC: [&[u8; 8]; 2] = [b"TOLLPRC1", b"TOLLPRC2"];

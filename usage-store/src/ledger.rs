@@ -11,7 +11,7 @@ use tollgate_record::{
     Unavailable, Usage,
 };
 
-use crate::rating::{PriceBook, rate};
+use tollgate_rating::{PriceBook, rate};
 use crate::recovery::describe;
 use crate::results;
 use crate::store::Shared;

@@ -3,7 +3,7 @@
 //! - [`Store::open`] recovers a data directory; [`Store::ledger`] is what the request path records calls with.
 //! - [`Store::tables`] and [`Offline`] are what SQL reads: one snapshot of everything.
 //! - [`rollup`] keeps table `usage_hourly`: calls of an hour added up.
-//! - [`rating`] turns usage and prices into charges; it is a pure function.
+//! - Prices come from crate `tollgate-rating`, a pure function of usage and price lists.
 //!
 //! It serves no protocol and compiles no query: that is `query-api`.
 
@@ -23,7 +23,6 @@ mod ledger;
 mod location;
 pub mod parquet;
 pub mod priority;
-pub mod rating;
 mod recovery;
 pub mod reference;
 mod repair;
@@ -49,7 +48,7 @@ pub use date_trunc::date_trunc;
 pub use error::Error;
 pub use location::Location;
 pub use location::access::{Access, Credentials, Hidden};
-pub use rating::{PriceBook, Unlisted};
+pub use tollgate_rating::{self as rating, PriceBook, Unlisted};
 pub use repair::{Loss, Repair, repair};
 pub use schema::usage_schema;
 pub use stats::Stats;

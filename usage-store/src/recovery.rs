@@ -7,7 +7,7 @@ use tollgate_record::{Call, CallId, Ending, Intent, Name, Outcome, Record, Seq, 
 
 use crate::Error;
 use crate::disk::Disk;
-use crate::rating::PriceBook;
+use tollgate_rating::PriceBook;
 use crate::wal::entry::{self, Kind};
 use crate::wal::segment::{Break, MAGIC, Scan, Segment};
 

@@ -39,7 +39,7 @@ use crate::hot::{Hot, Piece, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::priority::{Work, step_back};
-use crate::rating::PriceBook;
+use tollgate_rating::PriceBook;
 use crate::recovery::{Recovered, interrupted};
 use crate::results::Sets;
 use crate::rollup::Keeper;

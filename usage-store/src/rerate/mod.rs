@@ -15,7 +15,7 @@
 //! 3. A call that stands as the list has it is not corrected: to rerate twice changes nothing, and one that was cut off is completed by the next.
 //!    (`rerating_corrects_each_call_once_and_a_second_time_changes_nothing`, `a_rerating_that_was_cut_off_is_completed_by_the_next`)
 //! 4. The `call_id` of a correction follows from the row that it takes back.
-//! 5. A call is corrected only if the list prices all that it used, and only if the row says what that was ([`crate::rating`]).
+//! 5. A call is corrected only if the list prices all that it used, and only if the row says what that was ([`tollgate_rating`]).
 //!    (`what_the_list_does_not_price_and_what_cannot_be_rebuilt_stays_as_it_is`)
 //! 6. At most about `SLICE_ROWS` calls are looked at for one commit, so memory does not grow with the table.
 

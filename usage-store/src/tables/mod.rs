@@ -27,7 +27,7 @@ use crate::disk::{Disk, Os};
 use crate::history::History;
 use crate::hot::{Held, Hot, Recovering};
 use crate::location::Location;
-use crate::rating::lists::Lists;
+use tollgate_rating::lists::Lists;
 use crate::recovery::Recovered;
 use crate::rollup::{self, Hourly};
 use crate::scan::Scan;

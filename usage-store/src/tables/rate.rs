@@ -1,7 +1,7 @@
 //! `rate(list, call)` in SQL: what a call costs by a version of a price list.
 //!
 //! `call` is a struct of columns of table `usage`, in any order; those that are left out are null. With `charges`, the call is one that was
-//! made, and what it used is rebuilt from them ([`crate::rating::again`]); without, it is one that might be made, and its tokens are all.
+//! made, and what it used is rebuilt from them ([`tollgate_rating::again`]); without, it is one that might be made, and its tokens are all.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -18,8 +18,8 @@ use tollgate_record::column::{Kind, Value};
 use tollgate_record::{Amount, Cost, Name, Outcome, Timestamp, UsageSource};
 
 use crate::batch::charges;
-use crate::rating::again::{Line, Row, rate_again};
-use crate::rating::lists::{Chosen, Lists};
+use tollgate_rating::again::{Line, Row, rate_again};
+use tollgate_rating::lists::{Chosen, Lists};
 use crate::schema::{DECIMAL, data_type};
 
 /// Its name in SQL.

@@ -9,7 +9,7 @@ use tollgate_record::{Name, Price, PriceList, Terms};
 type Plain = (Name, Name, Name, bool, Vec<Price>);
 
 /// A list's content, in the format that it needs.
-pub(crate) fn content(list: &PriceList) -> Vec<u8> {
+pub fn content(list: &PriceList) -> Vec<u8> {
     let bytes = if list.terms.is_empty() {
         postcard::to_stdvec(&(&list.name, &list.provider, &list.currency, list.shipped, &list.prices))
     } else {
@@ -19,7 +19,7 @@ pub(crate) fn content(list: &PriceList) -> Vec<u8> {
 }
 
 /// Reads [`content`] of format 1.
-pub(crate) fn plain(bytes: &[u8]) -> Option<PriceList> {
+pub fn plain(bytes: &[u8]) -> Option<PriceList> {
     let (name, provider, currency, shipped, prices): Plain = postcard::from_bytes(bytes).ok()?;
     Some(PriceList {
         name,
@@ -32,6 +32,6 @@ pub(crate) fn plain(bytes: &[u8]) -> Option<PriceList> {
 }
 
 /// Reads [`content`] of format 2.
-pub(crate) fn with_terms(bytes: &[u8]) -> Option<PriceList> {
+pub fn with_terms(bytes: &[u8]) -> Option<PriceList> {
     postcard::from_bytes(bytes).ok()
 }

@@ -1,16 +1,15 @@
 //! Every version of every price list, to rate with.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tollgate_record::{Name, PriceList};
 
-use super::PriceBook;
-use crate::wal::lock;
+use crate::PriceBook;
 
 /// Versions of price lists as of one instant; cloning is cheap.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lists {
+pub struct Lists {
     all: Arc<BTreeMap<Name, Arc<PriceList>>>,
     current: Arc<[Name]>,
     /// Made when they are first asked for.
@@ -19,14 +18,15 @@ pub(crate) struct Lists {
 
 /// What calls are rated by: versions of one list or more.
 #[derive(Debug)]
-pub(crate) struct Chosen {
-    pub(crate) book: PriceBook,
+pub struct Chosen {
+    /// The book of them.
+    pub book: PriceBook,
     /// The providers and templates that it prices, each once.
-    pub(crate) providers: Vec<Name>,
+    pub providers: Vec<Name>,
     /// Whether one of the lists has negotiated prices.
-    pub(crate) negotiated: bool,
+    pub negotiated: bool,
     /// The only version, under the name that it was kept by.
-    pub(crate) version: Option<Name>,
+    pub version: Option<Name>,
 }
 
 /// Stands between versions that price a call together.
@@ -54,7 +54,8 @@ pub enum Unlisted {
 }
 
 impl Lists {
-    pub(crate) fn new(all: BTreeMap<Name, Arc<PriceList>>, current: &[Name]) -> Self {
+    /// All versions by name, and those in force.
+    pub fn new(all: BTreeMap<Name, Arc<PriceList>>, current: &[Name]) -> Self {
         Self {
             all: Arc::new(all),
             current: current.into(),
@@ -67,8 +68,8 @@ impl Lists {
     ///
     /// # Errors
     /// [`Unlisted`] if a version is not there, or a list has more than one that may be meant.
-    pub(crate) fn choose(&self, text: &str) -> Result<Arc<Chosen>, Unlisted> {
-        if let Some(chosen) = lock(&self.chosen).get(text) {
+    pub fn choose(&self, text: &str) -> Result<Arc<Chosen>, Unlisted> {
+        if let Some(chosen) = self.chosen.lock().unwrap_or_else(PoisonError::into_inner).get(text) {
             return Ok(Arc::clone(chosen));
         }
         let versions = self.resolve(text)?;
@@ -92,7 +93,7 @@ impl Lists {
                 _ => None,
             },
         });
-        lock(&self.chosen).insert(text.to_owned(), Arc::clone(&chosen));
+        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned(), Arc::clone(&chosen));
         Ok(chosen)
     }
 
@@ -105,13 +106,13 @@ impl Lists {
     }
 
     /// Whether versions, named as in a row, are of lists for one of these providers and templates.
-    pub(crate) fn are_for(&self, versions: &str, providers: &[Name]) -> bool {
+    pub fn are_for(&self, versions: &str, providers: &[Name]) -> bool {
         let mut lists = versions.split(AND).filter_map(|version| self.all.get(version));
         lists.any(|list| providers.contains(&list.provider))
     }
 
     /// The first of versions, named as in a row, that has negotiated prices.
-    pub(crate) fn negotiated<'a>(&self, versions: &'a str) -> Option<&'a str> {
+    pub fn negotiated<'a>(&self, versions: &'a str) -> Option<&'a str> {
         let mut versions = versions.split(AND);
         versions.find(|version| self.all.get(*version).is_some_and(|list| !list.terms.is_empty()))
     }
@@ -142,7 +143,7 @@ impl Lists {
     }
 
     /// Whether both are the same instant's.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.all, &other.all)
     }
 }

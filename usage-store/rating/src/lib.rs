@@ -32,15 +32,15 @@
 //!
 //! What was used and has no price is a charge without an amount, and the row is `unpriced`.
 
-pub(crate) mod again;
+pub mod again;
 mod bill;
 mod book;
 mod deal;
 mod explain;
-pub(crate) mod lists;
+pub mod lists;
 mod pattern;
 mod quantity;
-pub(crate) mod stored;
+pub mod stored;
 #[cfg(test)]
 mod tests;
 

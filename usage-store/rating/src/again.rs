@@ -21,51 +21,74 @@ use super::{PriceBook, Quantity, quantities, rate};
 
 /// What a row of table `usage` says that matters to its price.
 #[derive(Clone, Debug)]
-pub(crate) struct Row<'a> {
-    /// Organisation and team of the key: whose terms apply.
-    pub(crate) org: Option<Name>,
-    pub(crate) team: Option<Name>,
-    pub(crate) request_model: Option<Name>,
-    pub(crate) response_model: Option<Name>,
-    pub(crate) region: Option<Name>,
-    pub(crate) service_tier: Option<Name>,
-    pub(crate) start_time: Timestamp,
+pub struct Row<'a> {
+    /// Organisation of the key: whose terms apply, with the team.
+    pub org: Option<Name>,
+    /// Team of the key.
+    pub team: Option<Name>,
+    /// Column `request_model`.
+    pub request_model: Option<Name>,
+    /// Column `response_model`.
+    pub response_model: Option<Name>,
+    /// Column `region`.
+    pub region: Option<Name>,
+    /// Column `service_tier`.
+    pub service_tier: Option<Name>,
+    /// Column `start_time`.
+    pub start_time: Timestamp,
     /// Whether another system recorded it.
-    pub(crate) imported: bool,
-    pub(crate) source: UsageSource,
-    pub(crate) input: Option<u64>,
-    pub(crate) cache_read: Option<u64>,
-    pub(crate) cache_creation: Option<u64>,
-    pub(crate) output: Option<u64>,
-    pub(crate) reasoning: Option<u64>,
+    pub imported: bool,
+    /// Column `usage_source`.
+    pub source: UsageSource,
+    /// Column `input_tokens`.
+    pub input: Option<u64>,
+    /// Column `cache_read_input_tokens`.
+    pub cache_read: Option<u64>,
+    /// Column `cache_creation_input_tokens`.
+    pub cache_creation: Option<u64>,
+    /// Column `output_tokens`.
+    pub output: Option<u64>,
+    /// Column `reasoning_tokens`.
+    pub reasoning: Option<u64>,
     /// Whether nothing was used that could cost.
-    pub(crate) free: bool,
+    pub free: bool,
     /// None for a call that was never made: its tokens are all that it uses.
-    pub(crate) charges: Option<Vec<Line<'a>>>,
+    pub charges: Option<Vec<Line<'a>>>,
 }
 
 /// A line of the row's bill.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     /// As in `charges.meter`.
-    pub(crate) meter: &'a str,
-    pub(crate) quantity: Amount,
-    pub(crate) priced: bool,
+    pub meter: &'a str,
+    /// As in `charges.quantity`.
+    pub quantity: Amount,
+    /// Whether it has an amount.
+    pub priced: bool,
 }
 
 /// Why a row cannot be rated again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unratable {
+pub enum Unratable {
+    /// Another system recorded it.
     #[error("the row was imported: the other system does not say what its cost is made of")]
     Imported,
+    /// There are no charges.
     #[error("the row has no charges although it is not free: what it used is not kept")]
     NoCharges,
+    /// A meter that rating does not make.
     #[error("the row has charges of meter {meter}, which is not made of counts that rating knows")]
-    Meter { meter: String },
+    Meter {
+        /// Its name.
+        meter: String,
+    },
+    /// Columns and charges disagree.
     #[error("the row's charges and token columns do not say the same")]
     Counts,
+    /// One of two counts of searches is missing.
     #[error("the row keeps only one of its two counts of searches, and this price list bills the other")]
     Searches,
+    /// Too large.
     #[error("an amount exceeds 28 digits at these prices")]
     Overflow,
 }
@@ -80,7 +103,7 @@ impl From<AmountError> for Unratable {
 ///
 /// # Errors
 /// [`Unratable`] if the row does not say all that its price depends on.
-pub(crate) fn rate_again(book: &PriceBook, providers: &[Name], row: &Row<'_>) -> Result<Cost, Unratable> {
+pub fn rate_again(book: &PriceBook, providers: &[Name], row: &Row<'_>) -> Result<Cost, Unratable> {
     let (usage, other) = rebuilt(row)?;
     let call = Call {
         operation_name: Name::new("rate").expect("it is short and plain"),
