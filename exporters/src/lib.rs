@@ -1,0 +1,10 @@
+//! Exporters: deliver rows of table `usage` elsewhere, each at least once, without slowing or failing a call.
+//!
+//! - [`Source`] is where rows come from: the ledger, by place (instance, seq). The backlog is the table itself; nothing is queued in memory.
+//! - [`Destination`] is where they go, one kind each. It is given a batch and says what became of it.
+
+mod destination;
+mod source;
+
+pub use destination::{Delivery, Destination};
+pub use source::{Cursor, Page, Source, SourceError};
