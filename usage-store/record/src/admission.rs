@@ -48,9 +48,9 @@ pub struct Permit {
 }
 
 /// What was set aside for a call. Dropping it gives that back.
-pub trait Hold: std::any::Any + Send + Sync {
-    /// For the ledger that made it.
-    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send + Sync>;
+pub trait Hold: Send + Sync {
+    /// Leaves it to the call's row, which is on its way, to give that back.
+    fn keep(self: Box<Self>);
 }
 
 /// A budget and what is left of it.

@@ -41,7 +41,8 @@ impl Amount {
     /// One unit (one dollar, one token).
     pub const ONE: Self = Self(10_i128.pow(Self::SCALE));
 
-    const MAX_UNITS: i128 = 10_i128.pow(Self::PRECISION as u32) - 1;
+    /// The most 10^-12 that fit.
+    pub const MAX_UNITS: i128 = 10_i128.pow(Self::PRECISION as u32) - 1;
 
     /// Makes an amount of `units` times 10^-12.
     ///
