@@ -46,13 +46,14 @@ struct Open {
     /// Taken when the call is settled, so that dropping knows.
     intent: Option<Box<Intent>>,
     noted: Option<Usage>,
+    /// What budgets and rate limits set aside.
+    hold: Option<Box<dyn Hold>>,
 }
 
 // === impl Handle ===
 
 impl Ledger for Handle {
     fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
-        drop(hold);
         Box::pin(async move {
             let recorder = Arc::clone(&self.recorder);
             let append = Append::Opened {
@@ -67,6 +68,7 @@ impl Ledger for Handle {
                 started: std::time::Instant::now(),
                 intent: Some(Box::new(intent)),
                 noted: None,
+                hold,
                 prices,
                 recorder,
             });
@@ -125,6 +127,10 @@ impl Recorder {
 impl Open {
     fn end(&mut self, ending: Ending) -> Option<impl Future<Output = Result<Receipt, Unavailable>> + use<>> {
         let intent = *self.intent.take()?;
+        if let Some(hold) = self.hold.take() {
+            // The row gives it back, when queries see what the call came to.
+            hold.keep();
+        }
         let cost = price(&self.prices, &intent, &ending);
         let record = Record::new(self.recorder.instance.clone(), intent, ending, cost);
         if record.cost.status == CostStatus::Unpriced {

@@ -12,6 +12,7 @@
 
 mod anchor;
 mod batch;
+pub mod budgets;
 pub mod clock;
 pub mod contract;
 mod date_trunc;

@@ -248,6 +248,12 @@ impl Engine {
 
         let mut held = Vec::with_capacity(budgets.len());
         if let Some(worst) = worst {
+            let unloaded = budgets.iter().filter_map(|place| rules.budgets.get(*place as usize));
+            if let Some(rule) = unloaded.into_iter().find(|rule| !state.ids.loaded.contains(&rule.id)) {
+                return Err(Refusal::Unloaded {
+                    budget: rule.budget.name.clone(),
+                });
+            }
             let matched = state.counters_of(&rules, budgets, &facts);
             let call = Call {
                 key: &intent.identity.key_id,
@@ -348,17 +354,35 @@ impl Engine {
         self.lock().open.len()
     }
 
-    /// Adds to a counter what it was found to lack: own rows that it missed, which is a defect, and others' rows.
-    pub fn correct(&self, standing: &Standing, step: i64, own: i128, others: i128) {
+    /// The counters of one budget.
+    pub fn standings_of(&self, rule: &BudgetRule) -> Vec<Standing> {
+        let state = self.lock();
+        let of_rule = state.counters.iter().filter(|counter| counter.rule == rule.id);
+        of_rule.map(Counter::standing).collect()
+    }
+
+    /// Lets the rolling windows of a budget move on.
+    pub fn advance(&self, rule: &BudgetRule, to: Option<Span>) {
+        let Some(span) = to else { return };
         let mut state = self.lock();
-        let rule = state.posting.budgets.iter().find(|rule| rule.id == standing.rule);
-        let Some(rolling) = rule.map(|rule| rolling_us(&rule.budget)) else {
-            return;
-        };
-        let slot = state
-            .counters
-            .of_values(standing.rule, standing.span, &standing.values, rolling);
-        if let Some(counter) = state.counters.get_mut(slot) {
+        for counter in state.counters.iter_mut().filter(|counter| counter.rule == rule.id) {
+            counter.advance(span);
+        }
+    }
+
+    /// The budgets whose counters could not be loaded.
+    pub fn unloaded(&self, rules: &Rules) -> Vec<RuleId> {
+        let state = self.lock();
+        let ids = rules.budgets.iter().map(|rule| rule.id);
+        ids.filter(|id| !state.ids.loaded.contains(id)).collect()
+    }
+
+    /// Adds to a counter what it was found to lack: own rows that it missed, which is a defect, and others' rows.
+    pub fn correct(&self, rule: &BudgetRule, span: Span, values: &[Option<Box<str>>], step: i64, own: i128, others: i128) {
+        let mut state = self.lock();
+        let slot = state.counters.of_values(rule.id, span, values, rolling_us(&rule.budget));
+        let Some(counter) = state.counters.get_mut(slot) else { return };
+        if counter.rolling.is_none() || step >= counter.span.start {
             counter.add(step, own, others);
         }
     }
@@ -754,6 +778,7 @@ fn describe(refusal: &Refusal) -> String {
             over.limit, over.spent, over.reserved, over.estimate
         ),
         Refusal::Unpriced(call) => call.missing.clone(),
+        Refusal::Unloaded { .. } => "what was spent is not known".to_owned(),
         Refusal::Rate(over) => format!("{} {}", over.state.limit, over.state.of.as_str()),
     }
 }

@@ -106,6 +106,11 @@ pub enum Refusal {
     Unpriced(Box<UnpricedCall>),
     /// A rate limit.
     Rate(Box<OverRate>),
+    /// What a budget has spent is not known yet, because the table is out of reach. Trying again helps.
+    Unloaded {
+        /// Name of the budget.
+        budget: Name,
+    },
 }
 
 /// A budget that does not have what a call could come to.
