@@ -11,6 +11,8 @@ pub struct Bounds {
     pub input_tokens: u64,
     /// Whether the bound on the input is not known from the request: it refers to what is elsewhere, or has media that are no text.
     pub input_open: bool,
+    /// How often the model may read its input: once, and again after each call of a tool that the provider runs itself. 0 is read as 1.
+    pub passes: u64,
     /// Output tokens of one answer, where the request limits them.
     pub output_tokens: Option<u64>,
     /// Answers that are asked for: 1 where nothing is said; 0 if the endpoint gives no tokens.
