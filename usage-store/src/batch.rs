@@ -112,7 +112,7 @@ fn array<R: Borrow<Record>>(column: &Column, records: &[R], texts: &mut Texts) -
     })
 }
 
-fn tags<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn tags<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
     let names = MapFieldNames {
         entry: "key_value".into(),
         key: "key".into(),

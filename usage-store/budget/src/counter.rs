@@ -48,6 +48,22 @@ pub struct Sum {
     pub others: i128,
 }
 
+impl Standing {
+    /// A counter of nothing that nothing was spent of.
+    pub fn nothing(rule: RuleId, span: Span) -> Self {
+        Self {
+            rule,
+            span,
+            values: Arc::from([]),
+            own: 0,
+            others: 0,
+            reserved: 0,
+            refused: 0,
+            steps: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Counter {
     pub(crate) rule: RuleId,

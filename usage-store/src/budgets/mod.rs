@@ -10,11 +10,13 @@
 //! 4. What other gateways have written to the same table is seen at that rate, too.
 
 mod matcher;
+mod proof;
 mod sql;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock};
@@ -33,6 +35,7 @@ use tollgate_record::{Name, Timestamp};
 
 use self::matcher::Compiled;
 pub use self::matcher::{BadRule, check_rule};
+pub use self::proof::{Proof, Unproved};
 pub use self::sql::proof;
 use crate::Error;
 use crate::error::chain;
@@ -257,6 +260,16 @@ impl Shared {
             read(budget, &batch, &mut sums)?;
         }
         Ok(sums)
+    }
+
+    /// What a counter rests on, at an instant or now.
+    pub(crate) fn proof(&self, name: &str, per: &BTreeMap<String, String>, at: Option<Timestamp>) -> Result<Proof, Unproved> {
+        Proof::of(&self.budgets().engine, name, per, at.unwrap_or_else(|| self.now()))
+    }
+
+    /// Table `budgets`, as of now.
+    pub(crate) fn budgets_table(&self) -> Result<RecordBatch, Error> {
+        Ok(table::batch(&self.budgets().engine, self.now())?)
     }
 
     fn instance(&self) -> &Name {

@@ -63,13 +63,32 @@ pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
 /// The query that anyone may ask to see what a counter says: one row, one column.
 pub fn proof(budget: &Budget, span: Span, values: &[Option<Box<str>>]) -> String {
     let mut all = conditions(budget, span);
-    for (dimension, value) in budget.per.iter().zip(values) {
-        all.push(match value {
-            Some(value) => format!("{} = {}", dimension.text(), quoted(value)),
-            None => format!("{} IS NULL", dimension.text()),
-        });
-    }
+    all.extend(of_values(budget, values));
     format!("SELECT sum({}) AS spent FROM usage WHERE {}", measure(&budget.limit), all.join(" AND "))
+}
+
+/// The calls that a budget refused in a window, the last one first.
+pub(super) fn refusals(budget: &Budget, span: Span, values: &[Option<Box<str>>]) -> String {
+    let outcome = quoted(Outcome::RefusedBudget.as_str());
+    let mut all = vec![
+        format!("outcome = {outcome}"),
+        format!("start_time >= {}", instant(span.start)),
+        format!("start_time < {}", instant(span.end)),
+    ];
+    all.extend(of_values(budget, values));
+    format!(
+        "SELECT call_id, start_time, decision['detail'] AS detail FROM (SELECT call_id, start_time, unnest(decisions) AS decision FROM usage WHERE {}) \
+         WHERE decision['policy'] = {} ORDER BY start_time DESC",
+        all.join(" AND "),
+        quoted(&format!("budget:{}", budget.name))
+    )
+}
+
+fn of_values<'a>(budget: &'a Budget, values: &'a [Option<Box<str>>]) -> impl Iterator<Item = String> + 'a {
+    budget.per.iter().zip(values).map(|(dimension, value)| match value {
+        Some(value) => format!("{} = {}", dimension.text(), quoted(value)),
+        None => format!("{} IS NULL", dimension.text()),
+    })
 }
 
 /// An instant as a literal.
