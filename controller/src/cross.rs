@@ -7,6 +7,7 @@ use crate::ambiguous;
 use crate::llm_proxy::LlmProxy;
 use crate::load::{Declared, Kind, Resource};
 use crate::nearest::nearest;
+use crate::places;
 use crate::provider::{LlmProvider, overlap};
 use crate::secret::KeyHash;
 use crate::template::{Codec, SHIPPED_TEMPLATES};
@@ -23,6 +24,7 @@ pub(crate) fn check(declared: &[Declared<'_>], complete: bool) {
     report_default_provider_dialect(declared);
     report_unknown_places_of_defaults(declared);
     ambiguous::report(declared);
+    places::check(declared, complete);
     if complete {
         report_dangling(declared);
     }
@@ -265,7 +267,8 @@ fn report_dangling(declared: &[Declared<'_>]) {
     }
 }
 
-fn report_missing(this: &Declared<'_>, path: &str, what: &str, name: &str, known: &[&str]) {
+/// Reports a name that is none of those that are known.
+pub(crate) fn report_missing(this: &Declared<'_>, path: &str, what: &str, name: &str, known: &[&str]) {
     if known.contains(&name) {
         return;
     }

@@ -4,9 +4,10 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use tollgate_record::{Identity, Name, Tags, Timestamp};
+use tollgate_record::{AccessRules, Holder, Identity, Name, Tags, Timestamp};
 
 use crate::field::Fields;
+use crate::hierarchy::{self, Hierarchy};
 use crate::secret::{KeyHash, Secret};
 use crate::value::Value;
 
@@ -28,7 +29,7 @@ pub struct ApiKey {
     pub hash: Option<KeyHash>,
     /// What callers sign with, as AWS's SDKs do.
     pub aws: Option<AwsCredentials>,
-    /// Whose calls they are; `key_id` is the resource's name.
+    /// Whose calls they are; `key_id` is the resource's name. What follows from declared services, projects, users and teams is filled in.
     pub identity: Arc<Identity>,
     /// Tags of all its calls.
     pub tags: Arc<Tags>,
@@ -38,6 +39,8 @@ pub struct ApiKey {
     pub expires: Option<Timestamp>,
     /// What a call may add about itself.
     pub callers_may: CallersMay,
+    /// What its calls must be allowed by: its own rules, its service's and its team's; those that allow everything are left out.
+    pub access: Arc<[AccessRules]>,
 }
 
 /// An access key as AWS has them, of the gateway's own.
@@ -88,19 +91,20 @@ impl ApiKey {
             None => Some(None),
         };
         let identity = Identity {
-            key_id: name,
+            key_id: name.clone(),
             org: spec.name("org"),
             team: spec.name("team"),
             project: spec.name("project"),
             service: spec.name("service"),
             user: spec.name("user"),
         };
-        let tags = spec.take("tags").map_or_else(Tags::default, |value| tags(&value));
+        let tags = spec.take("tags").map_or_else(Tags::default, |value| tags(&value, "tags"));
         let disabled = spec.take("disabled").and_then(|value| value.flag()).unwrap_or(false);
         let expires = spec.take("expires").and_then(|value| value.instant());
         let callers_may = spec
             .take("caller_may")
             .map_or_else(CallersMay::default, |value| CallersMay::read(&value));
+        let access = hierarchy::access(Holder::Key, name, &mut spec);
         spec.finish();
         Some(Self {
             hash: hash?,
@@ -110,7 +114,16 @@ impl ApiKey {
             disabled,
             expires,
             callers_may,
+            access: Arc::new([access?]),
         })
+    }
+
+    /// Takes over what follows from the places that it names.
+    pub(crate) fn settle(&mut self, hierarchy: &Hierarchy) {
+        let identity = hierarchy.complete(&self.identity);
+        let rules = self.access.iter().chain(hierarchy.access(&identity));
+        self.access = rules.filter(|rules| !rules.allow_everything()).cloned().collect();
+        self.identity = Arc::new(identity);
     }
 
     /// Its name.
@@ -142,12 +155,13 @@ fn given_hash(value: &Value<'_>) -> Option<KeyHash> {
     hash
 }
 
-fn tags(value: &Value<'_>) -> Tags {
+/// A map of text to text, which is `what`.
+pub(crate) fn tags(value: &Value<'_>, what: &str) -> Tags {
     let Some(pairs) = value.pairs() else {
         return Tags::default();
     };
     if pairs.len() > Tags::MAX_COUNT {
-        value.wrong(format!("has more than {} tags", Tags::MAX_COUNT));
+        value.wrong(format!("has more than {} {what}", Tags::MAX_COUNT));
         return Tags::default();
     }
     let fits = |text: &str| text.len() <= TAG_BYTES_MAX && !text.chars().any(char::is_control);

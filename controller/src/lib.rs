@@ -2,6 +2,7 @@
 //!
 //! - [`load()`] reads a file or folder into [`Resources`], or says everything that is wrong with it ([`Problems`]).
 //! - [`Watch`] notices that it has changed. A change is taken whole or not at all.
+//! - [`Condition`] is SQL that is still to be read, and knows where it stands.
 //! - [`price_lists`] reads the price lists of a file alone.
 //! - [`shipped_prices`] reads the price lists that come with the gateway.
 //!
@@ -10,20 +11,27 @@
 
 pub mod access;
 mod ambiguous;
+mod budget;
+pub mod condition;
 mod cross;
+mod dimension;
 mod field;
 pub mod gateway;
+pub mod hierarchy;
 mod interpolate;
 mod key;
 pub mod ledger;
 pub mod limits;
 pub mod llm_proxy;
 mod load;
+mod names;
 mod nearest;
+mod places;
 mod price;
 mod problem;
 pub mod provider;
 mod quantity;
+mod rate_limit;
 mod secret;
 mod source;
 pub mod table;
@@ -32,12 +40,15 @@ mod terms;
 pub mod upstream;
 mod value;
 mod watch;
+mod window;
 mod yaml;
 
 #[cfg(test)]
 mod tests;
 
+pub use condition::{Condition, ConditionOf};
 pub use gateway::Gateway;
+pub use hierarchy::Hierarchy;
 pub use key::{ApiKey, AwsCredentials, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN, SECRET_ACCESS_KEY_CHARS_MIN};
 pub use llm_proxy::LlmProxy;
 pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_prices};

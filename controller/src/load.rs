@@ -7,18 +7,24 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use tollgate_record::rule::{Budget, RateLimit};
 use tollgate_record::{Name, PriceList};
 
 use crate::ambiguous;
+use crate::budget::{self, Conditional};
+use crate::condition::Condition;
 use crate::cross;
 use crate::field::Document;
 use crate::gateway::Gateway;
+use crate::hierarchy::{Hierarchy, Member};
 use crate::interpolate::Resolver;
 use crate::key::ApiKey;
 use crate::llm_proxy::LlmProxy;
+use crate::places;
 use crate::price;
 use crate::problem::{Place, Problem, Problems, Report};
 use crate::provider::LlmProvider;
+use crate::rate_limit;
 use crate::source::{self, Fingerprint, References, Source};
 use crate::template::{Codec, LlmProviderTemplate};
 use crate::yaml::{self, Content, Node, brief};
@@ -41,6 +47,14 @@ pub struct Resources {
     pub keys: Vec<ApiKey>,
     /// Price lists of the operator's own.
     pub price_lists: Vec<PriceList>,
+    /// Organisations, teams, projects, services and users.
+    pub hierarchy: Hierarchy,
+    /// Budgets, in the order of the documents.
+    pub budgets: Vec<Budget>,
+    /// Rate limits, in the order of the documents.
+    pub rate_limits: Vec<RateLimit>,
+    /// Every `when`, which is still to be read as SQL.
+    pub conditions: Vec<Condition>,
     /// Hash of the files, and of the files they refer to.
     pub fingerprint: Fingerprint,
     /// Files that the configuration refers to.
@@ -56,15 +70,29 @@ pub(crate) enum Kind {
     Proxy,
     Key,
     PriceList,
+    Organization,
+    Team,
+    Project,
+    Service,
+    User,
+    Budget,
+    RateLimit,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: &[(&str, Kind)] = &[
     ("Gateway", Kind::Gateway),
     ("LlmProviderTemplate", Kind::Template),
     ("LlmProvider", Kind::Provider),
     ("LlmProxy", Kind::Proxy),
     ("ApiKey", Kind::Key),
     ("PriceList", Kind::PriceList),
+    ("Organization", Kind::Organization),
+    ("Team", Kind::Team),
+    ("Project", Kind::Project),
+    ("Service", Kind::Service),
+    ("User", Kind::User),
+    ("Budget", Kind::Budget),
+    ("RateLimit", Kind::RateLimit),
 ];
 
 /// A resource, its kind unpacked.
@@ -75,6 +103,9 @@ pub(crate) enum Resource {
     Proxy(Box<LlmProxy>),
     Key(ApiKey),
     PriceList(PriceList),
+    Member(Member),
+    Budget(Box<Conditional<Budget>>),
+    RateLimit(Box<Conditional<RateLimit>>),
 }
 
 /// What could be read of a document.
@@ -247,6 +278,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
     let complete = opened.complete && read.iter().all(Option::is_some);
     let declared: Vec<Declared<'_>> = read.into_iter().flatten().collect();
     cross::check(&declared, complete);
+    let hierarchy = places::hierarchy(&declared);
 
     let mut resources = Resources {
         gateway: Gateway::default(),
@@ -255,6 +287,10 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
         proxies: Vec::new(),
         keys: Vec::new(),
         price_lists: Vec::new(),
+        hierarchy,
+        budgets: Vec::new(),
+        rate_limits: Vec::new(),
+        conditions: Vec::new(),
         fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
         referenced: Vec::new(),
     };
@@ -266,7 +302,19 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
             Resource::Proxy(proxy) => resources.proxies.push(*proxy),
             Resource::Key(key) => resources.keys.push(key),
             Resource::PriceList(list) => resources.price_lists.push(list),
+            Resource::Member(_) => {}
+            Resource::Budget(budget) => {
+                resources.budgets.push(budget.rule);
+                resources.conditions.extend(budget.condition);
+            }
+            Resource::RateLimit(limit) => {
+                resources.rate_limits.push(limit.rule);
+                resources.conditions.extend(limit.condition);
+            }
         }
+    }
+    for key in &mut resources.keys {
+        key.settle(&resources.hierarchy);
     }
     drop(opened);
     let references = resolver.references.into_inner();
@@ -342,9 +390,14 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
     if let Some(version) = fields.take("apiVersion") {
         version.choice(&[(API_VERSION, ())]);
     }
-    let kind = fields.required("kind").and_then(|value| value.choice(&KINDS));
+    let kind = fields.required("kind").and_then(|value| value.choice(KINDS));
     let name = fields.required_map("metadata").and_then(|mut metadata| {
-        let name = metadata.required("name").and_then(|value| value.resource_name());
+        let value = metadata.required("name");
+        // Those are names of rows, which were there before anyone declared them.
+        let name = value.and_then(|value| match kind.is_some_and(Kind::is_of_rows) {
+            true => value.name(),
+            false => value.resource_name(),
+        });
         metadata.finish();
         name
     });
@@ -362,6 +415,13 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
         Kind::Proxy => LlmProxy::read(known, spec).map(Box::new).map(Resource::Proxy),
         Kind::Key => ApiKey::read(known, spec).map(Resource::Key),
         Kind::PriceList => price::read(known, spec, shipped).map(Resource::PriceList),
+        Kind::Organization => Member::organization(spec).map(Resource::Member),
+        Kind::Team => Member::team(known, spec).map(Resource::Member),
+        Kind::Project => Member::project(spec).map(Resource::Member),
+        Kind::Service => Member::service(known, spec).map(Resource::Member),
+        Kind::User => Member::user(spec).map(Resource::Member),
+        Kind::Budget => budget::read(known, spec).map(Box::new).map(Resource::Budget),
+        Kind::RateLimit => rate_limit::read(known, spec).map(Box::new).map(Resource::RateLimit),
     };
     Some(Declared {
         document,
@@ -374,8 +434,16 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
 // === impl Kind ===
 
 impl Kind {
+    /// Whether its resources are places that rows name, by any name that a row may have.
+    fn is_of_rows(self) -> bool {
+        matches!(
+            self,
+            Self::Organization | Self::Team | Self::Project | Self::Service | Self::User
+        )
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
-        KINDS.into_iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+        KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
     }
 }
 

@@ -93,14 +93,20 @@ fn prices(list: &Value<'_>, source: Option<&str>) -> Option<Vec<Price>> {
     Some(prices)
 }
 
-fn currency(value: &Value<'_>) -> Option<Name> {
+/// A field that is an ISO 4217 code.
+pub(crate) fn currency(value: &Value<'_>) -> Option<Name> {
     let text = value.text()?;
-    let code = text.resolved.len() == 3 && text.resolved.bytes().all(|byte| byte.is_ascii_uppercase());
-    if !code {
+    let code = currency_code(&text.resolved);
+    if code.is_none() {
         value.wrong(format!("{} is no ISO 4217 code such as USD", text.quoted()));
-        return None;
     }
-    Name::new(&text.resolved).ok()
+    code
+}
+
+/// An ISO 4217 code.
+pub(crate) fn currency_code(text: &str) -> Option<Name> {
+    let is_code = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    Name::new(text).ok().filter(|_| is_code)
 }
 
 fn price(mut fields: Fields<'_>, list_source: Option<&str>) -> Option<Price> {

@@ -63,6 +63,11 @@ impl fmt::Display for Problem {
 // === impl Problems ===
 
 impl Problems {
+    /// What was found by others, such as conditions that are no SQL; `None` if nothing was.
+    pub fn of(problems: Vec<Problem>) -> Option<Self> {
+        (!problems.is_empty()).then_some(Self(problems))
+    }
+
     /// The problems, in the order of the files.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
@@ -101,6 +106,16 @@ impl std::error::Error for Problems {}
 
 // === impl Place ===
 
+impl Place {
+    /// As a problem names it; `line` 0 is "not known".
+    pub(crate) fn at(&self, line: u32) -> String {
+        match line {
+            0 => self.to_string(),
+            line => format!("{self}, line {line}"),
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, document {}", self.file, self.number)?;
@@ -119,11 +134,7 @@ impl Report {
 
     /// Adds a problem of a document; `line` 0 is "not known".
     pub(crate) fn add(&self, place: &Place, line: u32, path: &str, reason: impl Into<String>) {
-        let document = match line {
-            0 => place.to_string(),
-            line => format!("{place}, line {line}"),
-        };
-        self.push((place.file_index, place.number, line), document, path, reason.into());
+        self.push((place.file_index, place.number, line), place.at(line), path, reason.into());
     }
 
     /// Adds a problem of a whole file.

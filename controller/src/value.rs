@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::TimeZone;
+use chrono_tz::Tz;
 use tollgate_record::{Amount, AmountError, Name, Timestamp};
 
 use crate::field::{Document, Fields};
@@ -54,6 +56,11 @@ impl<'a> Value<'a> {
     /// Whether it is a scalar that YAML takes for text.
     pub(crate) fn is_string(&self) -> bool {
         self.node.meaning() == Some(Meaning::Text)
+    }
+
+    /// Whether it is a map.
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self.node.content, Content::Map(_))
     }
 
     /// The line it starts at.
@@ -254,7 +261,8 @@ impl<'a> Value<'a> {
         share
     }
 
-    fn decimal(&self, text: &Text<'_>, digits: &str) -> Option<Amount> {
+    /// A decimal that is part of this text.
+    pub(crate) fn decimal(&self, text: &Text<'_>, digits: &str) -> Option<Amount> {
         let amount = digits.parse::<Amount>();
         if let Err(error) = &amount {
             let reason = match error {
@@ -277,6 +285,11 @@ impl<'a> Value<'a> {
 
     /// A day in UTC or an instant: `2026-01-01`, `2026-01-01T12:00:00+01:00`.
     pub(crate) fn day_or_instant(&self) -> Option<Timestamp> {
+        self.day_or_instant_in(Tz::UTC)
+    }
+
+    /// A day, which is its first moment in a time zone, or an instant.
+    pub(crate) fn day_or_instant_in(&self, timezone: Tz) -> Option<Timestamp> {
         let text = self.text()?;
         // Chrono alone would also read signs, blanks and single digits.
         let shape: String = text
@@ -290,11 +303,11 @@ impl<'a> Value<'a> {
             .ok()
             .filter(|_| shape == "0000-00-00");
         if let Some(day) = day {
-            return Some(timestamp(&day.and_time(chrono::NaiveTime::MIN).and_utc()));
+            return Some(timestamp(&first_moment(day, timezone)));
         }
         self.rfc3339(
             &text,
-            "a date such as 2026-01-01 (UTC) or an instant such as 2026-01-01T12:00:00Z",
+            &format!("a date such as 2026-01-01 ({timezone}) or an instant such as 2026-01-01T12:00:00Z"),
         )
     }
 
@@ -346,6 +359,19 @@ impl<'a> Value<'a> {
         }
         None
     }
+}
+
+/// The first moment of a day. Where clocks go forward at midnight the day begins later.
+fn first_moment(day: chrono::NaiveDate, timezone: Tz) -> chrono::DateTime<chrono::Utc> {
+    const STEP: chrono::TimeDelta = chrono::TimeDelta::minutes(15);
+    const STEPS_MAX: usize = 4 * 24;
+    let midnight = day.and_time(chrono::NaiveTime::MIN);
+    let moments = std::iter::successors(Some(midnight), |moment| moment.checked_add_signed(STEP)).take(STEPS_MAX);
+    let first = moments
+        .filter_map(|moment| timezone.from_local_datetime(&moment).earliest())
+        .next();
+    // A day that a time zone left out whole (Pacific/Apia, 2011-12-30) begins where UTC has it.
+    first.map_or_else(|| midnight.and_utc(), |moment| moment.to_utc())
 }
 
 fn timestamp(instant: &chrono::DateTime<chrono::Utc>) -> Timestamp {

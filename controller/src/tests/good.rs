@@ -12,7 +12,7 @@ use crate::template::{Codec, Dialect, Location, OnClientAbort, SHIPPED_TEMPLATES
 use crate::upstream::{Auth, DEFAULT_SIGNED_SERVICE};
 use crate::{CallersMay, Gateway, KeyHash, Resources};
 
-fn good(text: &str) -> Resources {
+pub(super) fn good(text: &str) -> Resources {
     match load(text.as_bytes()) {
         Ok(resources) => resources,
         Err(problems) => panic!("{problems}"),
@@ -39,6 +39,14 @@ spec: {value: "${env:ADS_BOT_KEY}", org: acme, team: growth, project: ads, servi
 kind: PriceList
 metadata: {name: openai-2026}
 spec: {provider: openai, currency: USD, prices: [{model: gpt-x, meter: input, per: 1000000, price: "2.50", effective_from: 2026-01-01}]}
+---
+kind: Budget
+metadata: {name: growth-openai}
+spec: {when: "team = 'growth'", per: [user_id], limit: {amount: "50", currency: USD}, window: month, timezone: Europe/Berlin, action: refuse, alerts: [50, 80, 100]}
+---
+kind: RateLimit
+metadata: {name: bot-tpm}
+spec: {when: "service = 'bot'", per: [key_id], limit: {tokens: 100000}, window: 1m}      # or {requests: N}, {concurrency: N}
 "#;
 
 #[test]

@@ -3,7 +3,9 @@
 mod bad;
 mod good;
 mod hostile;
+mod places;
 mod reference;
+mod rules;
 
 use std::path::Path;
 

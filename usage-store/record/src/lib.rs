@@ -8,9 +8,10 @@
 //! - [`FetchedResults`] are results of a batch, each a row of its own, once.
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
 //! - [`admission`] is what is decided before a call is made, [`rule`] by what: budgets and rate limits.
-//! - [`ModelRules`] say which models may be called.
+//! - [`ModelRules`] say which models may be called, [`AccessRules`] what the calls of a key, a service or a team may be.
 //! - [`column::USAGE`] declares every column of table `usage` once.
 
+mod access;
 pub mod admission;
 mod amount;
 pub mod batch;
@@ -27,6 +28,7 @@ mod record;
 pub mod rule;
 mod usage;
 
+pub use access::{AccessRules, Holder};
 pub use amount::{Amount, AmountError};
 pub use batch::{BatchResult, FetchedResults, ResultsId};
 pub use charge::{Charge, Cost, CostStatus, Meter};

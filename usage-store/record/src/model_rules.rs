@@ -102,6 +102,14 @@ fn is_match(mut pattern: Chars<'_>, mut text: Chars<'_>, same: impl Fn(char, cha
 // === impl ModelRules ===
 
 impl ModelRules {
+    /// Every model.
+    pub fn everything() -> Self {
+        Self {
+            allow: vec![ModelGlob(Name::new("*").expect("a constant that is a name"))],
+            deny: Vec::new(),
+        }
+    }
+
     /// Whether a model may be called.
     pub fn allows(&self, model: &str) -> bool {
         self.allow.iter().any(|glob| glob.matches(model)) && self.denies(model).is_none()
@@ -197,6 +205,7 @@ mod tests {
         assert_eq!(rules.to_string(), "gpt-*, o9, but not *-Preview");
         assert!(!rules.allows_everything() && self::rules(&["a", "**"], &[]).allows_everything());
         assert!(!self::rules(&[], &[]).allows("x"));
+        assert!(ModelRules::everything().allows_everything() && ModelRules::everything().allows("x/y"));
     }
 
     #[test]
