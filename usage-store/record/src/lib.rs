@@ -8,6 +8,7 @@
 //! - [`FetchedResults`] are results of a batch, each a row of its own, once.
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
 //! - [`admission`] is what is decided before a call is made, [`rule`] by what: budgets and rate limits.
+//! - [`limits`] are how much models read and write at most.
 //! - [`ModelRules`] say which models may be called.
 //! - [`column::USAGE`] declares every column of table `usage` once.
 
@@ -19,6 +20,7 @@ pub mod column;
 mod id;
 mod identity;
 mod ledger;
+pub mod limits;
 mod model_rules;
 mod name;
 mod outcome;
