@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tollgate_record::admission::Hold;
+use tollgate_record::admission::{Admission, Bounds, Hold};
 use tollgate_record::{
     BoxFuture, CallId, Cost, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record,
     Unavailable, Usage,
 };
 
 use tollgate_rating::{PriceBook, rate};
+use crate::budgets::pricing::Priced;
 use crate::recovery::describe;
 use crate::results;
 use crate::store::Shared;
@@ -53,6 +54,16 @@ struct Open {
 // === impl Handle ===
 
 impl Ledger for Handle {
+    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+        let budgets = self.shared.budgets();
+        let pricing = Priced {
+            prices: &budgets.prices,
+            book: &self.recorder.prices.load(),
+            intent,
+        };
+        budgets.engine.reserve(intent, bounds, &pricing)
+    }
+
     fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
         Box::pin(async move {
             let recorder = Arc::clone(&self.recorder);

@@ -41,7 +41,7 @@ use crate::hot::{Hot, Piece, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::priority::{Work, step_back};
-use tollgate_rating::PriceBook;
+use tollgate_rating::{LimitBook, PriceBook};
 use crate::recovery::{Recovered, interrupted};
 use crate::results::Sets;
 use crate::rollup::Keeper;
@@ -320,6 +320,11 @@ impl Store {
         lock(&self.shared.history).add(&prices)?;
         self.shared.recorder.prices.store(Arc::new(prices));
         Ok(())
+    }
+
+    /// Replaces what is known of how much models read and write at most.
+    pub fn set_limits(&self, limits: LimitBook) {
+        self.shared.budgets.prices.limits.store(Arc::new(limits));
     }
 
     /// Replaces budgets and rate limits for calls admitted from now on. What a budget has spent is read from the rows before it holds.

@@ -5,6 +5,7 @@ use tollgate_record::{Adjustment, Amount, AmountError, Meter, Name, Precedence, 
 use super::book::{Offer, PriceBook, Prices, Query, stand_in};
 
 /// Every price that holds for one call.
+#[derive(Clone)]
 pub(super) struct Deals<'a> {
     query: &'a Query<'a>,
     list: Option<Prices<'a>>,
@@ -56,6 +57,25 @@ impl<'a> Deals<'a> {
         offers.retain(|offer| offer.prices().is_none_or(|prices| Some(&prices.list().currency) == currency));
         let list = list.filter(|list| Some(&list.list().currency) == currency);
         Self { query, list, offers }
+    }
+
+    /// The same lists, asked for another tier, region or context of the same model at the same time.
+    pub(super) fn again<'b>(&'b self, query: &'b Query<'b>) -> Deals<'b>
+    where
+        'a: 'b,
+    {
+        Deals {
+            query,
+            list: self.list,
+            offers: self.offers.clone(),
+        }
+    }
+
+    /// Every price of the model that holds at the time, in any tier, region and context.
+    pub(super) fn prices(&self) -> impl Iterator<Item = &'a Price> {
+        let offered = self.offers.iter().filter_map(Offer::prices);
+        let at = self.query.at;
+        self.list.into_iter().chain(offered).flat_map(move |prices| prices.at(at))
     }
 
     /// The currency of every amount.

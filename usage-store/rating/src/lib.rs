@@ -37,12 +37,14 @@ mod bill;
 mod book;
 mod deal;
 mod explain;
+mod limits;
 pub mod lists;
 mod pattern;
 mod quantity;
 pub mod stored;
 #[cfg(test)]
 mod tests;
+pub mod worst;
 
 use tollgate_record::{AmountError, Call, Cost, Meter, Name, Payer, Timestamp, Usage};
 
@@ -51,8 +53,10 @@ use book::Query;
 pub use book::{ModelName, PriceBook};
 use deal::Deals;
 pub use explain::{Applied, Explanation, Line, Try, explain};
+pub use limits::LimitBook;
 pub use lists::Unlisted;
 use quantity::{Quantity, quantities};
+pub use worst::{Dearest, Missing, Tokens, Worst, tokens, worst};
 
 /// Prices a call.
 ///

@@ -8,6 +8,7 @@ use super::{PriceBook, rate};
 
 mod negotiated;
 mod properties;
+mod worst;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()

@@ -163,6 +163,22 @@ pub struct OverRate {
 /// A call whose admission was decided.
 pub type Admission = Result<Permit, Refusal>;
 
+// === impl Bounds ===
+
+impl Bounds {
+    /// Whether the call can use nothing that costs, whatever its price.
+    pub const fn is_nothing(&self) -> bool {
+        self.input_tokens == 0
+            && !self.input_open
+            && self.answers == 0
+            && self.images == 0
+            && self.characters == 0
+            && self.seconds == 0
+            && self.tool_calls == 0
+            && self.pages == 0
+    }
+}
+
 // === impl Permit ===
 
 impl Permit {

@@ -10,6 +10,7 @@
 //! 4. What other gateways have written to the same table is seen at that rate, too.
 
 mod matcher;
+pub(crate) mod pricing;
 mod proof;
 mod sql;
 pub(crate) mod table;
@@ -61,6 +62,7 @@ pub(crate) struct Budgets {
     pub(crate) drifts: AtomicU64,
     /// Counters that were compared.
     pub(crate) compared: AtomicU64,
+    pub(crate) prices: pricing::Prices,
     /// One change of the rules at a time.
     changing: tokio::sync::Mutex<()>,
 }
