@@ -11,6 +11,7 @@
 //! - `Codec::named_models(&self, &Endpoint, &HeaderMap, body: &[u8], &Request) -> Vec<Named>`, for rules about models
 //! - `Codec::complete(&self, &Endpoint, path_and_query: &str, body: &[u8], &mut Request, &Defaults)`, between `read` and `upstream_body`
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`, and `error_header(&self, &ErrorBody<'_>)` where the shape has one
+//! - `Codec::rate_headers(&self, &[RateState], now: SystemTime)`, how rate limits stand in the provider's own shape
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
 //! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
@@ -49,6 +50,7 @@ mod named;
 mod openai;
 mod path;
 mod peek;
+mod rates;
 mod reader;
 mod request;
 mod results;
