@@ -326,6 +326,7 @@ fn key(declared: &ApiKey) -> proxy::Key {
             session: may.session,
             tags: may.tags,
         },
+        access: declared.access.clone(),
     }
 }
 

@@ -74,6 +74,7 @@ impl Admitted {
             complete,
             mut results,
             results_url,
+            permitted,
         } = *asked;
         let mut book = Book {
             gateway: Arc::clone(&context.gateway),
@@ -85,7 +86,8 @@ impl Admitted {
             response_bytes: 0,
             status: None,
             upstream: None,
-            decisions: Vec::new(),
+            downgraded_to: permitted.downgraded_to,
+            decisions: permitted.decisions,
             provider,
         };
         let unasked = |open, book, fault| Failed {

@@ -32,6 +32,8 @@ pub(crate) struct Book {
     pub(crate) status: Option<StatusCode>,
     /// Host that was called, where it is not the one that the call was admitted for.
     pub(crate) upstream: Option<Name>,
+    /// Model that was asked in place of the one that the client named.
+    pub(crate) downgraded_to: Option<Name>,
     /// What was decided on the way.
     pub(crate) decisions: Vec<Decision>,
 }
@@ -76,7 +78,8 @@ impl Book {
             status_code: self.status.map(|status| status.as_u16()),
             error_type: code.map(Code::name).or(metered.error_type),
             finish_reason: metered.finish_reason,
-            response_model: metered.response_model,
+            // Where the answer names none, the price is not that of the model which the client asked for.
+            response_model: metered.response_model.or_else(|| self.downgraded_to.take()),
             upstream: self.upstream.take(),
             decisions,
             usage: metered.usage,
@@ -210,6 +213,8 @@ pub(crate) const fn outcome_of(code: Code) -> Outcome {
         | Code::UpstreamTlsFailed
         | Code::UpstreamReset
         | Code::UpstreamProtocolError => Outcome::UpstreamError,
+        Code::BudgetExceeded | Code::UnpricedModel => Outcome::RefusedBudget,
+        Code::RateLimitExceeded => Outcome::RefusedRate,
         _ => Outcome::RefusedPolicy,
     }
 }

@@ -10,7 +10,7 @@ use http::Response;
 
 use crate::body::AnswerBody;
 use crate::received::{Received, Recognized};
-use crate::{call_id, headers};
+use crate::{call_id, headers, told};
 
 /// Answers a request.
 pub(crate) async fn answer(received: Received) -> Response<AnswerBody> {
@@ -35,12 +35,15 @@ async fn follow(received: Received) -> Response<AnswerBody> {
         // Boxed likewise.
         Err(fault) => return Box::pin(identified.refuse(fault)).await,
     };
-    let admitted = match identified.admit(asked).await {
+    let mut admitted = match identified.admit(asked).await {
         Ok(admitted) => admitted,
         Err(refusal) => return *refusal,
     };
-    match admitted.forward().await {
+    let told = admitted.asked.permitted.told.take();
+    let mut answer = match admitted.forward().await {
         Ok(forwarded) => forwarded.answer().await,
         Err(failed) => failed.answer().await,
-    }
+    };
+    told::add(told, answer.headers_mut());
+    answer
 }

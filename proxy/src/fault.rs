@@ -5,6 +5,8 @@ use std::sync::Arc;
 use tollgate_codec::BadRequest;
 use tollgate_record::Name;
 
+use crate::refusal::Refused;
+
 /// Why a call is refused or failed. The text is for the caller: it names the thing, the limit and what to do, and no secrets.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Fault {
@@ -41,12 +43,37 @@ pub(crate) enum Fault {
         method: Box<str>,
         path: Box<str>,
     },
-    #[error("proxy {proxy} does not allow model {model}; it allows {allowed}")]
-    ModelNotAllowed { proxy: Name, model: Name, allowed: Box<str> },
+    #[error("{kind} {name} does not allow model {model}; it allows {allowed}")]
+    ModelNotAllowed {
+        kind: &'static str,
+        name: Name,
+        model: Name,
+        allowed: Box<str>,
+    },
     #[error(
-        "proxy {proxy} cannot tell which model the request is for, so it may not pass; name one in the usual place; it allows {allowed}"
+        "{kind} {name} cannot tell which model the request is for, so it may not pass; name one in the usual place; it allows {allowed}"
     )]
-    ModelNotNamed { proxy: Name, allowed: Box<str> },
+    ModelNotNamed {
+        kind: &'static str,
+        name: Name,
+        allowed: Box<str>,
+    },
+    #[error("{kind} {name} does not allow operation {operation}; it allows {allowed}")]
+    OperationNotAllowed {
+        kind: &'static str,
+        name: Name,
+        operation: Name,
+        allowed: Box<str>,
+    },
+    #[error("{kind} {name} does not allow calls by {proxy}; it allows those by {allowed}")]
+    ProxyNotAllowed {
+        kind: &'static str,
+        name: Name,
+        proxy: Box<str>,
+        allowed: Box<str>,
+    },
+    #[error("{0}")]
+    Refused(Box<Refused>),
     #[error("method {method} is not forwarded")]
     MethodNotAllowed { method: Box<str> },
     #[error("WebSocket upgrades are not supported; use plain HTTP requests and server-sent events")]
@@ -108,6 +135,11 @@ pub enum Code {
     PathNotAllowed,
     ModelNotAllowed,
     ModelNotNamed,
+    OperationNotAllowed,
+    ProxyNotAllowed,
+    BudgetExceeded,
+    UnpricedModel,
+    RateLimitExceeded,
     MethodNotAllowed,
     UpgradeUnsupported,
     BadHeader,
@@ -156,6 +188,9 @@ impl Fault {
             Self::PathNotAllowed { .. } => Code::PathNotAllowed,
             Self::ModelNotAllowed { .. } => Code::ModelNotAllowed,
             Self::ModelNotNamed { .. } => Code::ModelNotNamed,
+            Self::OperationNotAllowed { .. } => Code::OperationNotAllowed,
+            Self::ProxyNotAllowed { .. } => Code::ProxyNotAllowed,
+            Self::Refused(refused) => refused.code(),
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
             Self::UpgradeUnsupported => Code::UpgradeUnsupported,
             Self::BadHeader { .. } => Code::BadHeader,
@@ -182,7 +217,7 @@ impl Fault {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 40] = [
         Self::MissingKey,
         Self::UnknownKey,
         Self::DisabledKey,
@@ -197,6 +232,11 @@ impl Code {
         Self::PathNotAllowed,
         Self::ModelNotAllowed,
         Self::ModelNotNamed,
+        Self::OperationNotAllowed,
+        Self::ProxyNotAllowed,
+        Self::BudgetExceeded,
+        Self::UnpricedModel,
+        Self::RateLimitExceeded,
         Self::MethodNotAllowed,
         Self::UpgradeUnsupported,
         Self::BadHeader,
@@ -237,6 +277,11 @@ impl Code {
             Self::PathNotAllowed => "path_not_allowed",
             Self::ModelNotAllowed => "model_not_allowed",
             Self::ModelNotNamed => "model_not_named",
+            Self::OperationNotAllowed => "operation_not_allowed",
+            Self::ProxyNotAllowed => "proxy_not_allowed",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::UnpricedModel => "unpriced_model",
+            Self::RateLimitExceeded => "rate_limit_exceeded",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeUnsupported => "upgrade_unsupported",
             Self::BadHeader => "bad_header",

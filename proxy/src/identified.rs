@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
-use tollgate_codec::{Codec, Endpoint, Named};
+use tollgate_codec::{Codec, Endpoint};
 use tollgate_record::{Decision, Ending, Intent, Name, Timestamp};
 
 use crate::admitted::Admitted;
@@ -14,6 +14,7 @@ use crate::body::AnswerBody;
 use crate::book::{self, micros_since};
 use crate::fault::Fault;
 use crate::key::Key;
+use crate::permitted::{Asking, Permitted};
 use crate::read_body;
 use crate::received::{self, Body, Context};
 use crate::results::Recording;
@@ -34,6 +35,8 @@ pub(crate) struct Identified {
     pub(crate) key: Arc<Key>,
     /// What the row will say, filled in as it becomes known.
     pub(crate) intent: Intent,
+    /// What budgets and rate limits decided of a call that is refused all the same.
+    pub(crate) decided: Vec<Decision>,
 }
 
 /// A call of which is known what it asks of whom. Boxed likewise.
@@ -51,6 +54,8 @@ pub(crate) struct Asked {
     pub(crate) results: Option<Box<Recording>>,
     /// What stands for the address of results, if the answer may tell it.
     pub(crate) results_url: Option<ResultsUrl>,
+    /// What budgets and rate limits say to it.
+    pub(crate) permitted: Permitted,
 }
 
 impl Identified {
@@ -83,6 +88,7 @@ impl Identified {
             codec,
             key,
             intent,
+            decided: Vec::new(),
         }
     }
 
@@ -124,10 +130,21 @@ impl Identified {
             }
             self.allow(&provider, &plain)?;
         }
+        let is_unnamed = asks.model.is_none();
         self.complete(&provider, &endpoint, start, &body, &mut asks);
         self.intent.call.request_model.clone_from(&asks.model);
         self.intent.call.stream = asks.stream;
-        self.allow_models(&endpoint, &body, &asks)?;
+        let asking = Asking {
+            provider: &provider,
+            endpoint: &endpoint,
+            start,
+            body: &body,
+        };
+        self.allow_call(&asking, &asks, renamed.as_ref())?;
+        let permitted = self.permit(&asking, &mut asks, is_unnamed)?;
+        if !is_unnamed && permitted.downgraded_to.is_some() {
+            renamed.clone_from(&permitted.downgraded_to);
+        }
 
         let results_url = endpoint
             .tells_results_url
@@ -149,6 +166,7 @@ impl Identified {
             complete,
             results,
             results_url,
+            permitted,
         }))
     }
 
@@ -156,11 +174,11 @@ impl Identified {
     ///
     /// # Errors
     /// The answer to a call that cannot be recorded.
-    pub(crate) async fn admit(self: Box<Self>, asked: Box<Asked>) -> Result<Admitted, Box<Response<AnswerBody>>> {
+    pub(crate) async fn admit(self: Box<Self>, mut asked: Box<Asked>) -> Result<Admitted, Box<Response<AnswerBody>>> {
         let Self {
             context, intent, codec, ..
         } = *self;
-        match context.gateway.ledger.admit(intent).await {
+        match context.gateway.ledger.admit_held(intent, asked.permitted.hold.take()).await {
             Ok(open) => Ok(Admitted {
                 open,
                 codec,
@@ -182,8 +200,10 @@ impl Identified {
             body,
             codec,
             intent,
+            mut decided,
             ..
         } = *self;
+        decided.extend(decision(&fault));
         let left = context.presence.left() || matches!(fault, Fault::ClientLeft);
         if let Body::Arriving(body) = body
             && !left
@@ -200,7 +220,7 @@ impl Identified {
         let ending = Ending {
             status_code: (!left).then(|| refusal.status().as_u16()),
             error_type: Some(code.name()),
-            decisions: decisions(&fault),
+            decisions: decided,
             duration_us: micros_since(context.started),
             response_bytes: if left { 0 } else { refusal.body().whole_bytes() },
             ..Ending::of(book::outcome_of(code))
@@ -293,19 +313,8 @@ impl Identified {
         }
     }
 
-    /// Holds every model that the request names against those of the proxy.
-    fn allow_models(&self, endpoint: &Endpoint, body: &Bytes, asks: &tollgate_codec::Request) -> Result<(), Fault> {
-        let Some(proxy) = self.route.proxy() else { return Ok(()) };
-        let mut named = proxy.provider.codec.named_models(endpoint, &self.head.headers, body, asks);
-        if named.is_empty() {
-            // The proxy's default stands in no body that the client sent.
-            named.extend(asks.model.clone().map(Named::Name));
-        }
-        proxy.check_models(&named, endpoint.may_run_a_model())
-    }
-
     /// Path and query behind the context.
-    fn target(&self, start: usize) -> &str {
+    pub(crate) fn target(&self, start: usize) -> &str {
         let target = self.head.uri.path_and_query().map_or("", |target| target.as_str());
         target.get(start..).unwrap_or_default()
     }
@@ -368,15 +377,19 @@ impl Identified {
     }
 }
 
-fn decisions(fault: &Fault) -> Vec<Decision> {
+/// What the row says of a fault that is some rule's doing.
+fn decision(fault: &Fault) -> Option<Decision> {
     let policy = match fault {
         Fault::PathNotAllowed { .. } => "access_control",
         Fault::ModelNotAllowed { .. } | Fault::ModelNotNamed { .. } => "models",
-        _ => return Vec::new(),
+        Fault::OperationNotAllowed { .. } => "operations",
+        Fault::ProxyNotAllowed { .. } => "proxies",
+        Fault::Refused(refused) => return Some(refused.decision()),
+        _ => return None,
     };
-    vec![Decision {
+    Some(Decision {
         policy: policy.into(),
         action: "refused".into(),
         detail: Some(fault.to_string().into()),
-    }]
+    })
 }

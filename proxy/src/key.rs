@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tollgate_record::{Identity, Tags, Timestamp};
+use tollgate_record::{AccessRules, Identity, Tags, Timestamp};
 
 use crate::Error;
 use crate::verification::AwsKey;
@@ -31,6 +31,8 @@ pub struct Key {
     pub expires: Option<Timestamp>,
     /// What callers may say of themselves.
     pub callers_may: CallersMay,
+    /// What its calls must be allowed by: its own rules, its service's, its team's.
+    pub access: Arc<[AccessRules]>,
 }
 
 /// Which caller headers a key allows; those it does not are ignored.
@@ -151,6 +153,7 @@ pub(crate) mod tests {
             disabled: false,
             expires: None,
             callers_may: CallersMay::ALL,
+            access: Arc::new([]),
         }
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tollgate_codec::{Defaults, Named};
+use tollgate_codec::Defaults;
 use tollgate_record::{ModelRules, Name};
 
 use crate::Error;
 use crate::access::Access;
-use crate::fault::Fault;
+use crate::rules::ModelList;
 use crate::upstream::{Upstream, check_access, check_context};
 
 /// A proxy, not yet checked; [`crate::Snapshot::with_proxies`] does that.
@@ -62,34 +62,12 @@ impl Proxied {
         }
     }
 
-    /// Refuses a request that names a model which is not allowed, or none although it may run one (`runs`): the list could not hold it.
-    ///
-    /// # Errors
-    /// [`Fault::ModelNotAllowed`] or [`Fault::ModelNotNamed`].
-    pub(crate) fn check_models(&self, named: &[Named], runs: bool) -> Result<(), Fault> {
-        if self.models.allows_everything() {
-            return Ok(());
+    /// Its list of models.
+    pub(crate) const fn models(&self) -> ModelList<'_> {
+        ModelList {
+            kind: "proxy",
+            name: &self.name,
+            rules: &self.models,
         }
-        let unnamed = || Fault::ModelNotNamed {
-            proxy: self.name.clone(),
-            allowed: self.models.to_string().into(),
-        };
-        if named.is_empty() && runs {
-            return Err(unnamed());
-        }
-        for model in named {
-            match model {
-                Named::Name(model) if self.models.allows(model.as_str()) => {}
-                Named::Name(model) => {
-                    return Err(Fault::ModelNotAllowed {
-                        proxy: self.name.clone(),
-                        model: model.clone(),
-                        allowed: self.models.to_string().into(),
-                    });
-                }
-                Named::Other => return Err(unnamed()),
-            }
-        }
-        Ok(())
     }
 }

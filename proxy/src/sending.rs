@@ -150,7 +150,7 @@ impl Sending {
     pub(crate) fn note(&mut self, book: &mut Book) {
         if !self.passed_over.is_empty() {
             book.upstream = self.provider.hosts.get(self.host).map(|host| host.address.clone());
-            book.decisions = std::mem::take(&mut self.passed_over);
+            book.decisions.append(&mut self.passed_over);
         }
     }
 

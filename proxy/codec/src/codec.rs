@@ -201,6 +201,11 @@ impl Codec {
         }
     }
 
+    /// Whether it is Anthropic's.
+    pub(crate) fn speaks_anthropic(&self) -> bool {
+        matches!(&*self.dialect, Dialect::Anthropic)
+    }
+
     /// A header that an error in the provider's shape has beside its body.
     pub fn error_header(&self, error: &ErrorBody<'_>) -> Option<(HeaderName, HeaderValue)> {
         match &*self.dialect {

@@ -113,12 +113,16 @@ impl BadRequest {
 
 // === impl ErrorBody ===
 
-impl ErrorBody<'_> {
+impl<'a> ErrorBody<'a> {
     /// OpenAI's shape, as its SDKs parse it: `{"error": {"message", "type", "param", "code"}}`; `call_id` is ours.
     pub(crate) fn openai(&self) -> Bytes {
         let kind = self.openai_type();
         let error = json!({"message": self.message, "type": kind, "param": null, "code": self.code, "call_id": self.call_id});
         Bytes::from(json!({ "error": error }).to_string())
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.code == "budget_exceeded"
     }
 
     /// Mistral's shape: OpenAI's members without the object around them.
@@ -128,7 +132,11 @@ impl ErrorBody<'_> {
         Bytes::from(error.to_string())
     }
 
-    fn openai_type(&self) -> &'static str {
+    fn openai_type(&self) -> &'a str {
+        if self.is_over_budget() {
+            // As OpenAI's own `insufficient_quota`, which is type and code.
+            return self.code;
+        }
         match self.status.as_u16() {
             401 => "authentication_error",
             403 => "permission_error",
@@ -141,6 +149,7 @@ impl ErrorBody<'_> {
     /// Anthropic's shape, with the types of its documentation's page "Errors"; `code` is ours.
     pub(crate) fn anthropic(&self) -> Bytes {
         let kind = match self.status.as_u16() {
+            _ if self.is_over_budget() => self.code,
             401 => "authentication_error",
             402 => "billing_error",
             403 => "permission_error",
@@ -162,6 +171,7 @@ impl ErrorBody<'_> {
             401 => "UNAUTHENTICATED",
             403 => "PERMISSION_DENIED",
             404 => "NOT_FOUND",
+            402 => "RESOURCE_EXHAUSTED",
             408 | 504 => "DEADLINE_EXCEEDED",
             429 => "RESOURCE_EXHAUSTED",
             400..=499 => "INVALID_ARGUMENT",
@@ -192,6 +202,8 @@ impl ErrorBody<'_> {
             "unknown_access_key" => return "UnrecognizedClientException",
             "incomplete_signature" => return "IncompleteSignatureException",
             "clock_skew" | "invalid_signature" => return "InvalidSignatureException",
+            // Its SDKs do not try that again, whereas they do with everything that is throttled.
+            "budget_exceeded" | "unpriced_model" => return "ServiceQuotaExceededException",
             _ => {}
         }
         match self.status.as_u16() {

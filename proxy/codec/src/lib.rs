@@ -13,6 +13,7 @@
 //! - `Codec::bounds(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &[u8], &Request) -> Bounds`, the most that the call can use
 //! - `Codec::limit_to(&self, &Endpoint, path_and_query: &str, body: &[u8], &mut Request, tokens: u64)`, of which a request's `Bounds::takes_limit` tells
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`, and `error_header(&self, &ErrorBody<'_>)` where the shape has one
+//! - `Codec::rate_headers(&self, &[RateState], now: SystemTime)`, how rate limits stand in the provider's own shape
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
 //! - `Meter::new(&Codec, &Endpoint, &Request, request_body: Bytes, head: &http::response::Parts) -> Meter`
 //! - `Meter::unanswered(&Endpoint, &Request, request_body: Bytes) -> Meter`, for a call whose answer never began
@@ -52,6 +53,7 @@ mod named;
 mod openai;
 mod path;
 mod peek;
+mod rates;
 mod reader;
 mod request;
 mod results;

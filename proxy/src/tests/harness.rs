@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tollgate_codec::Codec;
-use tollgate_record::admission::Hold;
+use tollgate_record::admission::{Admission, Bounds, Hold, Permit};
 use tollgate_record::{
     Amount, BoxFuture, CallId, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Receipt, Unavailable,
     Usage,
@@ -68,6 +68,31 @@ pub(crate) struct Memory {
     pub(crate) settle_gate: Semaphore,
     pub(crate) admit_gate: Semaphore,
     pub(crate) cost: Option<Amount>,
+    /// Decides whether calls pass; all do where it is not set.
+    pub(crate) reserving: Mutex<Option<Reserving>>,
+    /// Of each call that was admitted, whether something was set aside for it.
+    pub(crate) held: Mutex<Vec<bool>>,
+    /// What was given back before its call was admitted.
+    pub(crate) given_back: Arc<AtomicUsize>,
+}
+
+pub(crate) type Reserving = Box<dyn Fn(&Intent, &Bounds) -> Admission + Send>;
+
+/// Something that was set aside.
+pub(crate) struct Held(Option<Arc<AtomicUsize>>);
+
+impl Hold for Held {
+    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send + Sync> {
+        self
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(given_back) = &self.0 {
+            given_back.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 struct Open {
@@ -96,7 +121,26 @@ impl Memory {
             settle_gate: Semaphore::new(settle),
             admit_gate: Semaphore::new(admit),
             cost: Some("0.0123".parse().unwrap()),
+            reserving: Mutex::default(),
+            held: Mutex::default(),
+            given_back: Arc::default(),
         })
+    }
+
+    /// Has every call decided by a function of it and of what it can use at most.
+    pub(crate) fn reserves(&self, decide: impl Fn(&Intent, &Bounds) -> Admission + Send + 'static) {
+        *self.reserving.lock().unwrap() = Some(Box::new(decide));
+    }
+
+    /// Lets every call pass with a copy of this permit, for which something is set aside.
+    pub(crate) fn permits(&self, make: impl Fn() -> Permit + Send + 'static) {
+        let given_back = Arc::clone(&self.given_back);
+        self.reserves(move |_, _| {
+            Ok(Permit {
+                hold: Some(Box::new(Held(Some(Arc::clone(&given_back))))),
+                ..make()
+            })
+        });
     }
 
     fn write(&self, row: Row) -> Receipt {
@@ -139,12 +183,24 @@ impl Memory {
 pub(crate) struct Shared(pub(crate) Arc<Memory>);
 
 impl Ledger for Shared {
+    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+        match &*self.0.reserving.lock().unwrap() {
+            Some(decide) => decide(intent, bounds),
+            None => Ok(Permit::free()),
+        }
+    }
+
     fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
         let ledger = Arc::clone(&self.0);
-        drop(hold);
         Box::pin(async move {
             if ledger.admit_fails.load(Ordering::SeqCst) {
                 return Err(Memory::unavailable());
+            }
+            ledger.held.lock().unwrap().push(hold.is_some());
+            if let Some(hold) = hold {
+                let mut held = hold.into_any().downcast::<Held>().unwrap();
+                // It is the ledger's now.
+                held.0 = None;
             }
             ledger.admitting.send_modify(|calls| *calls += 1);
             ledger.admit_gate.acquire().await.unwrap().forget();

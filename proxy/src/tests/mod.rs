@@ -3,6 +3,8 @@
 
 mod harness;
 
+mod access;
+mod admission;
 mod batches;
 mod faults;
 mod leaving;

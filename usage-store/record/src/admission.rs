@@ -37,9 +37,9 @@ pub struct Bounds {
 pub struct Permit {
     /// What was decided on the way, for the row.
     pub decisions: Vec<Decision>,
-    /// The limit of output tokens that the request has to be given.
+    /// The limit of output tokens that the request has to be given; `decisions` say by whom.
     pub max_tokens: Option<u64>,
-    /// The model that has to be asked instead.
+    /// The model that has to be asked instead; `decisions` say by whom.
     pub model: Option<Name>,
     /// What is left of the tightest budget of money, or if there is none, of the tightest of all.
     pub remaining: Option<Remaining>,

@@ -1,0 +1,133 @@
+//! What a call is held against before it may go on: lists of what may be called, then budgets and rate limits, which may change what is asked.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use tollgate_codec::{Defaults, Endpoint, Request};
+use tollgate_record::admission::{Hold, Permit};
+use tollgate_record::{Decision, Name};
+
+use crate::bounds;
+use crate::fault::Fault;
+use crate::identified::Identified;
+use crate::refusal::Refused;
+use crate::rules::{self, ModelList};
+use crate::told::{self, Told};
+use crate::upstream::Upstream;
+
+/// What is asked of whom, once that is known.
+pub(crate) struct Asking<'a> {
+    pub(crate) provider: &'a Upstream,
+    pub(crate) endpoint: &'a Endpoint,
+    /// Where the part of the path starts that goes on.
+    pub(crate) start: usize,
+    pub(crate) body: &'a Bytes,
+}
+
+/// What budgets and rate limits say to a call that may go on.
+pub(crate) struct Permitted {
+    /// What was set aside for it; dropped before the call is admitted, it is given back.
+    pub(crate) hold: Option<Box<dyn Hold>>,
+    /// What was decided, for the row.
+    pub(crate) decisions: Vec<Decision>,
+    /// Model that is asked in place of the one that the client named.
+    pub(crate) downgraded_to: Option<Name>,
+    /// What the answer tells of them.
+    pub(crate) told: Told,
+}
+
+impl Identified {
+    /// Holds the call against the lists of its key, service and team, and every model that it names against those of its proxy too.
+    ///
+    /// # Errors
+    /// The [`Fault`] of the first list that does not allow it.
+    pub(crate) fn allow_call(&self, asking: &Asking<'_>, asks: &Request, renamed: Option<&Name>) -> Result<(), Fault> {
+        let Asking {
+            provider,
+            endpoint,
+            body,
+            ..
+        } = *asking;
+        for rules in &*self.key.access {
+            rules::check_call(rules, &self.intent.call)?;
+        }
+        if self.model_lists().all(|list| list.rules.allows_everything()) {
+            return Ok(());
+        }
+        let renamed = renamed.map(|model| (provider.name.as_str(), model));
+        let named = rules::named(&provider.codec, endpoint, &self.head.headers, body, asks, renamed);
+        let runs = endpoint.may_run_a_model();
+        self.model_lists().try_for_each(|list| list.check(&named, runs))
+    }
+
+    /// Asks budgets and rate limits, and changes the request as they say; `is_unnamed` is of a request that names no model itself.
+    ///
+    /// # Errors
+    /// [`Fault::Refused`]; or that of a list that does not allow the model which a budget would have it ask.
+    pub(crate) fn permit(&mut self, asking: &Asking<'_>, asks: &mut Request, is_unnamed: bool) -> Result<Permitted, Fault> {
+        let mut permit = self.reserve(asking, asks)?;
+        // Where the call is refused all the same, its row says what was decided before.
+        self.decided = std::mem::take(&mut permit.decisions);
+        if let Some(model) = &permit.model {
+            self.downgrade(model, asking, asks, is_unnamed)?;
+        }
+        if let Some(tokens) = permit.max_tokens {
+            let (codec, target) = (&asking.provider.codec, self.target(asking.start));
+            bounds::limit_to(codec, asking.endpoint, target, asking.body, asks, tokens);
+        }
+        Ok(Permitted {
+            told: told::of(&permit, &self.codec, SystemTime::now()),
+            hold: permit.hold,
+            decisions: self.decided.clone(),
+            downgraded_to: permit.model,
+        })
+    }
+
+    /// The lists of models that hold for the call: the proxy's, and those of key, service and team.
+    fn model_lists(&self) -> impl Iterator<Item = ModelList<'_>> {
+        let proxy = self.route.proxy().map(|proxy| proxy.models());
+        proxy.into_iter().chain(self.key.access.iter().map(ModelList::of))
+    }
+
+    /// Asks budgets and rate limits.
+    fn reserve(&self, asking: &Asking<'_>, asks: &Request) -> Result<Permit, Fault> {
+        let bounds = bounds::of(
+            &asking.provider.codec,
+            asking.endpoint,
+            self.target(asking.start),
+            &self.head.headers,
+            asking.body,
+            asks,
+        );
+        let reserved = self.context.gateway.ledger.reserve(&self.intent, &bounds);
+        reserved.map_err(|refusal| {
+            let at = SystemTime::now();
+            Fault::Refused(Box::new(Refused { refusal, at }))
+        })
+    }
+
+    /// Has another model asked; every list must allow that one too.
+    fn downgrade(&self, model: &Name, asking: &Asking<'_>, asks: &mut Request, is_unnamed: bool) -> Result<(), Fault> {
+        self.model_lists().try_for_each(|list| list.check_one(model))?;
+        if is_unnamed {
+            // It takes the place of the proxy's default, which stands in no body that the client sent.
+            let given = self
+                .route
+                .proxy()
+                .and_then(|proxy| proxy.defaults.clone())
+                .unwrap_or_default();
+            let defaults = Defaults {
+                model: Some(model.clone()),
+                ..given
+            };
+            asks.model = None;
+            let target = self.target(asking.start);
+            asking
+                .provider
+                .codec
+                .complete(asking.endpoint, target, asking.body, asks, &defaults);
+        }
+        asks.model = Some(model.clone());
+        Ok(())
+    }
+}
