@@ -436,6 +436,12 @@ impl<'a> Prices<'a> {
         self.at(query.at).any(|price| price.meter == meter)
     }
 
+    /// The highest context tier that a call of this size is above, of any meter.
+    pub(super) fn context_tier(&self, query: &Query<'_>) -> Option<u64> {
+        let tiers = self.at(query.at).filter_map(|price| price.context_above);
+        tiers.filter(|above| query.input_tokens > *above).max()
+    }
+
     fn best(&self, meter: Meter, tier: Option<&Name>, query: &Query<'_>) -> Option<&'a Price> {
         self.at(query.at)
             .filter(|price| price.meter == meter && price.service_tier.as_ref() == tier)

@@ -84,6 +84,18 @@ impl<'a> Deals<'a> {
         prices.map(|prices| &prices.list().currency)
     }
 
+    /// Looks at no prices.
+    pub(super) fn forget(&mut self) {
+        self.list = None;
+        self.offers.clear();
+    }
+
+    /// The highest context tier that a call of this size is above: calls with the same one have the same prices.
+    pub(super) fn context_tier(&self) -> Option<u64> {
+        let prices = self.list.into_iter().chain(self.offers.iter().filter_map(Offer::prices));
+        prices.filter_map(|prices| prices.context_tier(self.query)).max()
+    }
+
     /// The version of the list that has the list prices.
     pub(super) fn list_version(&self) -> Option<&'a Name> {
         self.list.map(|list| list.version())

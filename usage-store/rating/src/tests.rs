@@ -7,6 +7,7 @@ use tollgate_record::{
 use super::{PriceBook, rate};
 
 mod negotiated;
+mod parts;
 mod properties;
 mod worst;
 

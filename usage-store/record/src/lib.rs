@@ -43,4 +43,4 @@ pub use name::{Name, NameError};
 pub use outcome::{Decision, Outcome};
 pub use price::{Adjustment, Payer, Precedence, Price, PriceList, Terms};
 pub use record::{Call, Record};
-pub use usage::{UnknownUsage, Usage, UsageSource};
+pub use usage::{Part, UnknownUsage, Usage, UsageSource};
