@@ -3,7 +3,7 @@
 //! - [`load()`] reads a file or folder into [`Resources`], or says everything that is wrong with it ([`Problems`]).
 //! - [`Watch`] notices that it has changed. A change is taken whole or not at all.
 //! - [`price_lists`] reads the price lists of a file alone.
-//! - [`shipped_prices`] reads the price lists that come with the gateway.
+//! - [`shipped_prices`] reads the price lists that come with the gateway, [`shipped_limits`] the limits of models.
 //!
 //! `docs/configuration.md` is the reference of every field; a test loads its examples and holds its defaults against this code.
 //! Nothing here listens, forwards or stores: the data plane and the ledger get plain values, and the binary wires them.
@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod limits;
 pub mod llm_proxy;
 mod load;
+mod model_limits;
 mod nearest;
 mod price;
 mod problem;
@@ -40,7 +41,7 @@ mod tests;
 pub use gateway::Gateway;
 pub use key::{ApiKey, AwsCredentials, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN, SECRET_ACCESS_KEY_CHARS_MIN};
 pub use llm_proxy::LlmProxy;
-pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_prices};
+pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_limits, shipped_prices};
 pub use problem::{Problem, Problems};
 pub use provider::LlmProvider;
 pub use secret::{KeyHash, Pem, Secret};
