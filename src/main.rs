@@ -6,6 +6,7 @@ mod cli;
 mod connect;
 mod data;
 mod import;
+mod limits;
 mod metrics;
 mod prices;
 mod quickstart;

@@ -55,7 +55,9 @@ pub(crate) async fn watch(
 async fn apply(resources: &Resources, store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
     crate::rules::check(resources)?;
     let snapshot = crate::wiring::snapshot(resources)?;
+    let limits = crate::limits::book(resources)?;
     store.set_prices(crate::prices::book(resources)?)?;
+    store.set_limits(limits);
     store.set_rules(resources.budgets.clone(), resources.rate_limits.clone()).await?;
     Ok(snapshot)
 }

@@ -35,6 +35,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     let token = admin_token(data)?;
 
     let store = Arc::new(Store::open(crate::wiring::ledger(&gateway, data)?, prices).await?);
+    store.set_limits(crate::limits::book(&resources)?);
     // Before anything listens: no call passes a budget that does not know what was spent.
     store.set_rules(resources.budgets.clone(), resources.rate_limits.clone()).await?;
     let engine = Arc::new(Engine::new(store.tables(), crate::wiring::query(&gateway, data))?);

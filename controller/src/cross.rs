@@ -257,6 +257,15 @@ fn report_dangling(declared: &[Declared<'_>]) {
                     &either,
                 );
             }
+            Some(Resource::ModelLimits(limits)) => {
+                report_missing(
+                    this,
+                    "spec.provider",
+                    "LlmProvider or LlmProviderTemplate",
+                    limits.provider.as_str(),
+                    &either,
+                );
+            }
             Some(Resource::Gateway(gateway)) => {
                 if let Some(default) = &gateway.default_provider {
                     report_missing(this, "spec.default_provider", "LlmProvider", default.as_str(), &providers);

@@ -4,7 +4,7 @@
 //! - [`Watch`] notices that it has changed. A change is taken whole or not at all.
 //! - [`Condition`] is SQL that is still to be read, and knows where it stands.
 //! - [`price_lists`] reads the price lists of a file alone.
-//! - [`shipped_prices`] reads the price lists that come with the gateway.
+//! - [`shipped_prices`] reads the price lists that come with the gateway, [`shipped_limits`] the limits of models.
 //!
 //! `docs/configuration.md` is the reference of every field; a test loads its examples and holds its defaults against this code.
 //! Nothing here listens, forwards or stores: the data plane and the ledger get plain values, and the binary wires them.
@@ -25,6 +25,7 @@ pub mod limits;
 pub mod llm_proxy;
 mod load;
 mod names;
+mod model_limits;
 mod nearest;
 mod places;
 mod price;
@@ -51,7 +52,7 @@ pub use gateway::Gateway;
 pub use hierarchy::Hierarchy;
 pub use key::{ApiKey, AwsCredentials, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN, SECRET_ACCESS_KEY_CHARS_MIN};
 pub use llm_proxy::LlmProxy;
-pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_prices};
+pub use load::{DeclaredPrices, Resources, load, price_lists, shipped_limits, shipped_prices};
 pub use problem::{Problem, Problems};
 pub use provider::LlmProvider;
 pub use secret::{KeyHash, Pem, Secret};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tollgate_record::rule::{Budget, RateLimit};
+use tollgate_record::limits::ModelLimits;
 use tollgate_record::{Name, PriceList};
 
 use crate::ambiguous;
@@ -21,6 +22,7 @@ use crate::interpolate::Resolver;
 use crate::key::ApiKey;
 use crate::llm_proxy::LlmProxy;
 use crate::places;
+use crate::model_limits;
 use crate::price;
 use crate::problem::{Place, Problem, Problems, Report};
 use crate::provider::LlmProvider;
@@ -55,6 +57,8 @@ pub struct Resources {
     pub rate_limits: Vec<RateLimit>,
     /// Every `when`, which is still to be read as SQL.
     pub conditions: Vec<Condition>,
+    /// Limits of models, of the operator's own.
+    pub model_limits: Vec<ModelLimits>,
     /// Hash of the files, and of the files they refer to.
     pub fingerprint: Fingerprint,
     /// Files that the configuration refers to.
@@ -77,6 +81,7 @@ pub(crate) enum Kind {
     User,
     Budget,
     RateLimit,
+    ModelLimits,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -93,6 +98,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("User", Kind::User),
     ("Budget", Kind::Budget),
     ("RateLimit", Kind::RateLimit),
+    ("ModelLimits", Kind::ModelLimits),
 ];
 
 /// A resource, its kind unpacked.
@@ -106,6 +112,7 @@ pub(crate) enum Resource {
     Member(Member),
     Budget(Box<Conditional<Budget>>),
     RateLimit(Box<Conditional<RateLimit>>),
+    ModelLimits(ModelLimits),
 }
 
 /// What could be read of a document.
@@ -139,31 +146,51 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
 /// # Errors
 /// Everything that is wrong; also if the text has another number of documents than one, or another kind.
 pub fn shipped_prices(yaml: &str) -> Result<PriceList, Problems> {
+    shipped(yaml, "shipped prices", Kind::PriceList, |resource| match resource {
+        Resource::PriceList(list) => Some(list),
+        _ => None,
+    })
+}
+
+/// Reads the shipped limits of one provider's models.
+///
+/// # Errors
+/// Everything that is wrong; also if the text has another number of documents than one, or another kind.
+pub fn shipped_limits(yaml: &str) -> Result<ModelLimits, Problems> {
+    shipped(yaml, "shipped limits", Kind::ModelLimits, |resource| match resource {
+        Resource::ModelLimits(limits) => Some(limits),
+        _ => None,
+    })
+}
+
+/// Reads one document that comes with the gateway.
+fn shipped<T>(yaml: &str, label: &str, kind: Kind, of_kind: impl Fn(Resource) -> Option<T>) -> Result<T, Problems> {
     let report = Report::default();
     let resolver = Resolver {
         environment: &|_| None,
         references: Default::default(),
     };
     let source = Source {
-        label: Rc::from("shipped prices"),
+        label: Rc::from(label),
         folder: PathBuf::new(),
         bytes: yaml.as_bytes().to_vec(),
     };
     let opened = open(&report, &resolver, std::slice::from_ref(&source));
-    let mut lists: Vec<PriceList> = Vec::new();
+    let mut found: Vec<T> = Vec::new();
     for document in &opened.documents {
-        match read(document, true).map(|declared| declared.resource) {
-            Some(Some(Resource::PriceList(list))) => lists.push(list),
-            Some(Some(_)) => document.wrong("kind", "is not PriceList"),
-            // It has been reported.
-            Some(None) | None => {}
+        // What could not be read has been reported.
+        if let Some(resource) = read(document, true).and_then(|declared| declared.resource) {
+            match of_kind(resource) {
+                Some(one) => found.push(one),
+                None => document.wrong("kind", format!("is not {}", kind.as_str())),
+            }
         }
     }
     if opened.documents.len() > 1 {
         report.add_file(0, &source.label, "has more than one document");
     }
-    match (report.into_problems(), lists.pop()) {
-        (None, Some(list)) => Ok(list),
+    match (report.into_problems(), found.pop()) {
+        (None, Some(one)) => Ok(one),
         (Some(problems), _) => Err(problems),
         (None, None) => Err(no_document(&source.label).into()),
     }
@@ -291,6 +318,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
         budgets: Vec::new(),
         rate_limits: Vec::new(),
         conditions: Vec::new(),
+        model_limits: Vec::new(),
         fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
         referenced: Vec::new(),
     };
@@ -311,6 +339,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
                 resources.rate_limits.push(limit.rule);
                 resources.conditions.extend(limit.condition);
             }
+            Resource::ModelLimits(limits) => resources.model_limits.push(limits),
         }
     }
     for key in &mut resources.keys {
@@ -422,6 +451,7 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
         Kind::User => Member::user(spec).map(Resource::Member),
         Kind::Budget => budget::read(known, spec).map(Box::new).map(Resource::Budget),
         Kind::RateLimit => rate_limit::read(known, spec).map(Box::new).map(Resource::RateLimit),
+        Kind::ModelLimits => model_limits::read(known, spec, shipped).map(Resource::ModelLimits),
     };
     Some(Declared {
         document,

@@ -623,3 +623,56 @@ spec:
         .collect();
     assert_eq!(urls, [("https://a.example/base", 3), ("http://a.example/base", 1)]);
 }
+
+#[test]
+fn limits_of_models_are_read_as_they_stand() {
+    let resources = good(
+        "kind: ModelLimits\nmetadata: {name: own}\nspec:\n  provider: openai\n  source: a card\n  models:\n    - {model: 'm-*', input_tokens: 400000}\n    - {model: m, output_tokens: 7, source: another}\n",
+    );
+    let limits = resources.model_limits.first().expect("one is declared");
+    assert!(!limits.shipped && limits.name.as_str() == "own" && limits.provider.as_str() == "openai");
+    let told: Vec<_> = limits
+        .models
+        .iter()
+        .map(|limit| {
+            (
+                limit.model.as_str(),
+                limit.input_tokens,
+                limit.output_tokens,
+                limit.source.as_deref(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("m-*", Some(400_000), None, Some("a card")),
+            ("m", None, Some(7), Some("another"))
+        ]
+    );
+}
+
+#[test]
+fn the_shipped_limits_load_and_are_of_models_that_have_prices() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(super::limits()).expect("the limits are in the repository") {
+        let path = entry.expect("it can be listed").path();
+        let read = |path: &std::path::Path| std::fs::read_to_string(path).expect("it can be read");
+        let limits = crate::shipped_limits(&read(&path)).unwrap_or_else(|problems| panic!("{}:\n{problems}", path.display()));
+        assert!(limits.shipped && limits.models.iter().all(|limit| limit.source.is_some()));
+        let prices = prices().join(path.file_name().expect("it is a file"));
+        let prices = crate::shipped_prices(&read(&prices)).expect("the list of prices loads");
+        assert_eq!(limits.provider, prices.provider);
+        let priced: std::collections::HashSet<_> = prices.prices.iter().map(|price| &price.model).collect();
+        for limit in &limits.models {
+            assert!(
+                priced.contains(&limit.model),
+                "{} has no price in {}",
+                limit.model,
+                prices.name
+            );
+        }
+        count += limits.models.len();
+    }
+    assert_eq!(count, 798, "as docs/prices.md says");
+}

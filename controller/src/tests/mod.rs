@@ -64,3 +64,8 @@ fn prices() -> std::path::PathBuf {
     // Tests run in the folder of their package; a path from compile time may be that of another checkout.
     Path::new("../usage-store/prices").to_owned()
 }
+
+/// The folder that the shipped limits of models are in.
+fn limits() -> std::path::PathBuf {
+    Path::new("../usage-store/limits").to_owned()
+}

@@ -77,6 +77,17 @@ fn the_dearest_meter_and_tier_count_for_every_token() {
 }
 
 #[test]
+fn reasoning_counts_where_it_is_dearer_than_the_answer() {
+    let prices = vec![
+        price("m", Meter::Input, "1"),
+        price("m", Meter::Output, "2"),
+        price("m", Meter::Reasoning, "7"),
+    ];
+    let book = PriceBook::new(vec![list("openai", true, prices)]);
+    assert_eq!(cost_of(&book, &bounds(0, Some(1_000_000))), Ok(amount("7")));
+}
+
+#[test]
 fn tokens_are_told_without_prices() {
     let of = |bounds: &Bounds, limits: &Limits| {
         let Tokens { input, output } = tokens(bounds, limits);
@@ -308,9 +319,9 @@ fn books() -> impl Strategy<Value = PriceBook> {
     })
 }
 
-/// A count of each meter, in the order of [`METERS`].
+/// A count of each meter, in the order of [`METERS`]; of few at a time, so that none hides behind a dearer one.
 fn counts() -> impl Strategy<Value = [u64; 22]> {
-    let count = prop_oneof![3 => Just(0), 5 => 0_u64..10_000, 2 => 0_u64..50_000_000];
+    let count = prop_oneof![20 => Just(0), 2 => 0_u64..10_000, 1 => 0_u64..50_000_000];
     prop::collection::vec(count, 22).prop_map(|counts| counts.try_into().unwrap())
 }
 

@@ -1,0 +1,88 @@
+//! How much models read and write at most: what the operator declares, and what comes with the gateway for the providers and templates in use.
+
+use std::sync::OnceLock;
+
+use anyhow::Context;
+use tollgate_controller::Resources;
+use tollgate_record::Name;
+use tollgate_record::limits::ModelLimits;
+use tollgate_usage_store::LimitBook;
+
+/// Limits that come with the gateway, read when they are first needed.
+struct Shipped {
+    /// Template or provider whose models they are of.
+    provider: &'static str,
+    yaml: &'static str,
+    read: OnceLock<Result<ModelLimits, String>>,
+}
+
+static SHIPPED: [Shipped; 12] = [
+    Shipped::new("openai", include_str!("../usage-store/limits/openai.yaml")),
+    Shipped::new("anthropic", include_str!("../usage-store/limits/anthropic.yaml")),
+    Shipped::new("azure-openai", include_str!("../usage-store/limits/azure-openai.yaml")),
+    // OpenAI's models are the same whichever of Azure's resources they are deployed to.
+    Shipped::new("azureai-foundry", include_str!("../usage-store/limits/azure-openai.yaml")),
+    Shipped::new("awsbedrock", include_str!("../usage-store/limits/awsbedrock.yaml")),
+    Shipped::new("cohere", include_str!("../usage-store/limits/cohere.yaml")),
+    Shipped::new("deepseek", include_str!("../usage-store/limits/deepseek.yaml")),
+    Shipped::new("gemini", include_str!("../usage-store/limits/gemini.yaml")),
+    Shipped::new("groq", include_str!("../usage-store/limits/groq.yaml")),
+    Shipped::new("mistral", include_str!("../usage-store/limits/mistral.yaml")),
+    Shipped::new("together", include_str!("../usage-store/limits/together.yaml")),
+    Shipped::new("xai", include_str!("../usage-store/limits/xai.yaml")),
+];
+
+/// The limits that calls of a configuration are bounded by.
+pub(crate) fn book(resources: &Resources) -> anyhow::Result<LimitBook> {
+    let used = |name: &str| {
+        let mut providers = resources.providers.iter();
+        providers.any(|provider| provider.name.as_str() == name || provider.template.as_str() == name)
+    };
+    let mut declared = resources.model_limits.clone();
+    for shipped in SHIPPED.iter().filter(|shipped| used(shipped.provider)) {
+        declared.push(shipped.limits()?);
+    }
+    Ok(LimitBook::new(declared))
+}
+
+impl Shipped {
+    const fn new(provider: &'static str, yaml: &'static str) -> Self {
+        Self {
+            provider,
+            yaml,
+            read: OnceLock::new(),
+        }
+    }
+
+    fn limits(&'static self) -> anyhow::Result<ModelLimits> {
+        let read = || {
+            let limits = tollgate_controller::shipped_limits(self.yaml).map_err(|problems| problems.to_string())?;
+            let provider = Name::new(self.provider).map_err(|error| error.to_string())?;
+            Ok(ModelLimits { provider, ..limits })
+        };
+        let limits = self.read.get_or_init(read).clone().map_err(anyhow::Error::msg);
+        limits.with_context(|| format!("the shipped limits of {}'s models are wrong", self.provider))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_shipped_and_read() {
+        for shipped in &SHIPPED {
+            let limits = shipped.limits().unwrap();
+            assert!(limits.shipped && !limits.models.is_empty(), "{}", shipped.provider);
+        }
+        let files = std::fs::read_dir("usage-store/limits").unwrap();
+        let files: BTreeSet<_> = files
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+            .collect();
+        let shipped: BTreeSet<_> = SHIPPED.iter().map(|shipped| shipped.yaml.to_owned()).collect();
+        assert!(files == shipped, "a file of usage-store/limits is not shipped");
+    }
+}
