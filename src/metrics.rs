@@ -131,6 +131,16 @@ const METRICS: &[Metric] = metrics! {
         |f| Value::Whole(f.ledger.upkeep_failures);
     Gauge ledger_table_version "Version of the table that queries see." ""
         |f| Value::Whole(f.ledger.table_version);
+    Gauge budget_counters "Counters of budgets." ""
+        |f| Value::Whole(f.ledger.budget_counters);
+    Gauge budget_open_calls "Calls that hold something of a budget or a rate limit." ""
+        |f| Value::Whole(f.ledger.budget_open_calls);
+    Counter budget_refusals "Calls that budgets refused." ""
+        |f| Value::Whole(f.ledger.budget_refusals);
+    Counter budget_counters_compared "Counters that were compared with the sum of their rows." ""
+        |f| Value::Whole(f.ledger.budget_compared);
+    Counter budget_drifts "Counters that were not the sum of their rows: a defect, whose numbers are in the log." "increase(tollgate_budget_drifts_total[1h]) > 0"
+        |f| Value::Whole(f.ledger.budget_drifts);
     Gauge queries_running "Queries that run now." ""
         |f| Value::Whole(f.queries.running);
     Gauge queries_waiting "Queries that wait to run." ""

@@ -11,6 +11,8 @@ use crate::fault::Code;
 
 /// How near the end of a budget's window must be for a client to be told when to come again, in seconds.
 const RETRY_AFTER_MAX: u64 = 3600;
+/// When to try again what waits for the table to be reached, in seconds: as often as the ledger tries.
+const RETRY_AFTER_UNLOADED: u64 = 5;
 /// When to try again what waits for calls to end, in seconds.
 const RETRY_AFTER_CONCURRENCY: u64 = 1;
 
@@ -26,6 +28,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(_) => Code::BudgetExceeded,
             Refusal::Unpriced(_) => Code::UnpricedModel,
+            Refusal::Unloaded { .. } => Code::BudgetUnavailable,
             Refusal::Rate(_) => Code::RateLimitExceeded,
         }
     }
@@ -35,6 +38,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(over) => over.status,
             Refusal::Unpriced(call) => call.status,
+            Refusal::Unloaded { .. } => 503,
             Refusal::Rate(_) => 429,
         }
     }
@@ -47,6 +51,7 @@ impl Refused {
                 Some(seconds(left)).filter(|seconds| *seconds <= RETRY_AFTER_MAX)
             }
             Refusal::Unpriced(_) => None,
+            Refusal::Unloaded { .. } => Some(RETRY_AFTER_UNLOADED),
             Refusal::Rate(over) => match (over.retry_us, over.state.of) {
                 (Some(us), _) => Some(seconds(Duration::from_micros(us))),
                 (None, RateKind::Concurrency) => Some(RETRY_AFTER_CONCURRENCY),
@@ -60,6 +65,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(_) | Refusal::Unpriced(_) => true,
             Refusal::Rate(_) => self.retry_after().is_none(),
+            Refusal::Unloaded { .. } => false,
         }
     }
 
@@ -68,6 +74,7 @@ impl Refused {
         let policy = match &self.refusal {
             Refusal::Budget(over) => format!("budget:{}", over.budget),
             Refusal::Unpriced(call) => format!("budget:{}", call.budget),
+            Refusal::Unloaded { budget } => format!("budget:{budget}"),
             Refusal::Rate(over) => format!("rate_limit:{}", over.state.name),
         };
         Decision {
@@ -89,6 +96,10 @@ impl fmt::Display for Refused {
                 call.budget, call.missing
             ),
             Refusal::Rate(over) => rate(over, f),
+            Refusal::Unloaded { budget } => write!(
+                f,
+                "what budget {budget} has spent is not known, since the table cannot be reached at the moment, so none of its calls is served; try again"
+            ),
         }
     }
 }

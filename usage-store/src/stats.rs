@@ -65,6 +65,16 @@ pub struct Stats {
     pub expired_rows: u64,
     /// Steps of upkeep that failed.
     pub upkeep_failures: u64,
+    /// Counters of budgets.
+    pub budget_counters: u64,
+    /// Calls that hold something of a budget or a rate limit.
+    pub budget_open_calls: u64,
+    /// Calls that budgets refused.
+    pub budget_refusals: u64,
+    /// Counters that were compared with the sum of their rows.
+    pub budget_compared: u64,
+    /// Those that were not that sum.
+    pub budget_drifts: u64,
 }
 
 /// The counting half of [`Stats`].

@@ -467,6 +467,7 @@ impl Shared {
     fn stats(&self) -> Stats {
         let mut stats = self.counters.read();
         self.recorder.log.levels(&mut stats);
+        self.budgets.levels(&mut stats);
         let view = lock(&self.view);
         stats.hot_rows = view.hot.rows() as u64;
         stats.committed_seq = stats.last_seq.saturating_sub(stats.hot_rows);

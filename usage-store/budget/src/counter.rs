@@ -234,6 +234,11 @@ impl Counters {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Counter> {
         self.slots.iter().flatten()
     }

@@ -35,6 +35,8 @@ struct State {
     open: HashMap<CallId, Held>,
     crossings: Vec<Crossing>,
     ids: Ids,
+    /// Calls that budgets refused.
+    refused: u64,
     /// The last window of each budget, since most calls lie in it.
     spans: HashMap<RuleId, Span>,
 }
@@ -117,6 +119,7 @@ impl Default for Engine {
                 open: HashMap::new(),
                 crossings: Vec::new(),
                 ids: Ids::default(),
+                refused: 0,
                 spans: HashMap::new(),
             }),
         }
@@ -264,6 +267,7 @@ impl Engine {
             let chosen = match state.choose(&matched, &call, worst) {
                 Ok(chosen) => chosen,
                 Err((slot, refusal)) => {
+                    state.refused += 1;
                     if let Some(counter) = state.counters.get_mut(slot) {
                         counter.refused += 1;
                     }
@@ -352,6 +356,12 @@ impl Engine {
     /// Calls that hold something.
     pub fn open(&self) -> usize {
         self.lock().open.len()
+    }
+
+    /// How many counters there are, how many calls hold something, and how many budgets refused.
+    pub fn levels(&self) -> (u64, u64, u64) {
+        let state = self.lock();
+        (state.counters.count() as u64, state.open.len() as u64, state.refused)
     }
 
     /// The counters of one budget.

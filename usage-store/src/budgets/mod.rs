@@ -43,6 +43,7 @@ use crate::error::chain;
 use crate::hot::Held;
 use crate::scan::Scan;
 use crate::schema::usage_schema;
+use crate::stats::Stats;
 use crate::store::Shared;
 use crate::table::Table;
 use crate::wal::lock;
@@ -83,6 +84,18 @@ struct Seen {
     rows: Vec<crate::hot::Piece>,
     table: Table,
     standings: Vec<Standing>,
+}
+
+impl Budgets {
+    /// Fills in what is known of budgets.
+    pub(crate) fn levels(&self, stats: &mut Stats) {
+        let (counters, open, refusals) = self.engine.levels();
+        stats.budget_counters = counters;
+        stats.budget_open_calls = open;
+        stats.budget_refusals = refusals;
+        stats.budget_compared = self.compared.load(Relaxed);
+        stats.budget_drifts = self.drifts.load(Relaxed);
+    }
 }
 
 impl Shared {
