@@ -21,6 +21,7 @@ const WAITING_MAX: usize = 512;
 pub(crate) struct Recording {
     ledger: Arc<dyn Ledger>,
     id: ResultsId,
+    host: Box<str>,
     /// Of the place that they are at.
     place: Sha256,
     fetch: Arc<Intent>,
@@ -31,18 +32,11 @@ pub(crate) struct Recording {
 impl Recording {
     /// For the call that fetches what is called so at a host.
     pub(crate) fn new(ledger: &Arc<dyn Ledger>, id: &ResultsId, host: &str, fetch: Intent) -> Box<Self> {
-        let (kind, text) = match id {
-            ResultsId::Batch(id) => ("batch", id),
-            ResultsId::File(id) => ("file", id),
-        };
-        let mut place = Sha256::new();
-        for part in [host, kind, text] {
-            add(&mut place, part);
-        }
         Box::new(Self {
             ledger: Arc::clone(ledger),
             id: id.clone(),
-            place,
+            place: place(host, id),
+            host: host.into(),
             fetch: Arc::new(fetch),
             waiting: Vec::new(),
             writing: None,
@@ -56,7 +50,11 @@ impl Recording {
 
     /// Takes what a meter has read.
     pub(crate) fn take(&mut self, meter: &mut Meter) {
-        self.waiting.append(&mut meter.take_results());
+        let mut told = meter.take_results();
+        if let (false, Some(id)) = (told.is_empty(), meter.results_place()) {
+            self.place = place(&self.host, id);
+        }
+        self.waiting.append(&mut told);
     }
 
     /// Ready when more may be read; records meanwhile.
@@ -115,6 +113,19 @@ impl fmt::Debug for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Recording({:?})", self.id)
     }
+}
+
+/// Where results are: at a host, by what they are called there.
+fn place(host: &str, id: &ResultsId) -> Sha256 {
+    let (kind, text) = match id {
+        ResultsId::Batch(id) => ("batch", id),
+        ResultsId::File(id) => ("file", id),
+    };
+    let mut place = Sha256::new();
+    for part in [host, kind, text] {
+        add(&mut place, part);
+    }
+    place
 }
 
 /// Adds a part with its length, so that no two lists of parts are one text.

@@ -4,6 +4,7 @@ use serde_json::value::RawValue;
 use tollgate_record::{Decision, Name, UnknownUsage, Usage, UsageSource};
 
 use crate::anthropic::Counts;
+use crate::results::Inline;
 use crate::shape::Shape;
 use crate::sse::Listener;
 use crate::template::{Places, Sources};
@@ -39,6 +40,8 @@ pub(crate) struct Answer {
     pub(crate) request_model: Option<Name>,
     /// What it tells of a batch.
     pub(crate) decisions: Vec<Decision>,
+    /// Results that stand in a batch.
+    pub(crate) results: Inline,
     /// Input and output together, where a template's provider tells no more.
     pub(crate) total: Option<u64>,
 }
@@ -78,6 +81,7 @@ impl Answer {
             decoded: Vec::new(),
             request_model: None,
             decisions: Vec::new(),
+            results: Inline::default(),
             total: None,
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tollgate_record::Name;
 
+use crate::batch;
 use crate::shape::Shape;
 use crate::{BadRequest, Endpoint, ErrorBody, Request, Template};
 
@@ -113,7 +114,12 @@ impl Codec {
     pub fn endpoint(&self, method: &Method, path: &str) -> Endpoint {
         match &*self.dialect {
             Dialect::Template(template) => Endpoint::described(method, path, template.places(path)),
-            _ => Endpoint::known(method, path),
+            _ => {
+                let mut endpoint = Endpoint::known(method, path);
+                // A batch whose results are never read must not look free.
+                endpoint.may_cost |= method == Method::POST && batch::is_elsewhere(self.name.as_str(), path);
+                endpoint
+            }
         }
     }
 

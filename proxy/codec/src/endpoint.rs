@@ -23,7 +23,7 @@ pub struct Endpoint {
     pub bears_usage: bool,
     /// Whether its requests must be JSON objects.
     pub needs_json: bool,
-    /// Results of a batch that it fetches.
+    /// Results of a batch that it fetches, or that may stand in what it looks at.
     pub results: Option<ResultsId>,
     /// Whether its answers tell where results of batches are, by a URL that clients follow as it is.
     pub tells_results_url: bool,
@@ -67,7 +67,11 @@ impl Endpoint {
             bears_usage: target.shape.is_text(),
             needs_json: target.shape.is_text() && target.reads_body,
             may_cost: method == Method::POST && !is_free(path),
-            results: matches!(target.shape, Shape::Results).then(|| batch::results(path)).flatten(),
+            results: match target.shape {
+                Shape::Results => batch::results(path),
+                Shape::Batch { submits: false } => batch::inline(method, path),
+                _ => None,
+            },
             tells_results_url: batch::tells_url(path),
             region: target.region.and_then(|region| Name::new(region).ok()),
             model: target.model.and_then(|model| Name::new(&model).ok()),
@@ -130,6 +134,8 @@ fn is_free(path: &str) -> bool {
         "/complete",
         "/batches",
         "/batch/jobs",
+        ":batchGenerateContent",
+        ":asyncBatchEmbedContent",
     ];
     free_end.iter().any(|end| path.ends_with(end)) || path.contains("/uploads")
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use tollgate_record::{Decision, Name, UnknownUsage, Usage, UsageSource};
+use tollgate_record::{Decision, Name, ResultsId, UnknownUsage, Usage, UsageSource};
 
 use crate::answer::Answer;
 use crate::collect::{Collector, NUMBERS_BYTES_MAX, WHOLE_BYTES_MAX};
@@ -74,6 +74,8 @@ pub struct Meter {
     estimates: bool,
     /// The answer may cost something that is neither reported nor to be estimated.
     unmeasured: bool,
+    /// Results of a batch may stand in the answer.
+    may_have_results: bool,
     request_model: Option<Name>,
     request_body: Bytes,
 }
@@ -133,6 +135,7 @@ impl Meter {
             bytes: 0,
             estimates,
             unmeasured,
+            may_have_results: endpoint.results.is_some() && status.is_success(),
             request_model: request.model.clone(),
             request_body,
         }
@@ -167,10 +170,16 @@ impl Meter {
 
     /// Takes the results of a batch that have come since this was asked last; to be asked after each frame, and after [`Self::finish`].
     pub fn take_results(&mut self) -> Vec<ToldResult> {
-        match &mut self.body.reader_mut().mode {
+        let reader = self.body.reader_mut();
+        match &mut reader.mode {
             Mode::Lines(lines) => std::mem::take(&mut lines.told),
-            _ => Vec::new(),
+            _ => std::mem::take(&mut reader.answer.results.told),
         }
+    }
+
+    /// What the results that have come are called where they are fetched otherwise than as the call did, so that they are known there.
+    pub fn results_place(&self) -> Option<&ResultsId> {
+        self.body.reader().answer.results.place.as_ref()
     }
 
     /// Results of a batch that have come and could not be read.
@@ -178,7 +187,9 @@ impl Meter {
         match &self.body.reader().mode {
             Mode::Lines(_) if self.unreadable => 1,
             Mode::Lines(lines) => lines.unread,
-            _ => 0,
+            // A batch that is larger than is read has results in it.
+            Mode::Document(collector) if self.may_have_results && !collector.is_whole() => 1,
+            _ => self.body.reader().answer.results.unread,
         }
     }
 
@@ -293,7 +304,7 @@ fn mode(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap) -> Mode {
     let is_error = !status.is_success();
     if !endpoint.is_read() && !is_error {
         Mode::Opaque
-    } else if let (Some(id), false) = (&endpoint.results, is_error) {
+    } else if let (Some(id), Shape::Results, false) = (&endpoint.results, &endpoint.shape, is_error) {
         Mode::Lines(Lines::new(id, status == StatusCode::PARTIAL_CONTENT))
     } else if media == "text/event-stream" {
         Mode::Events(Splitter::default())

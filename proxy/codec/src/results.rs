@@ -7,7 +7,10 @@
 //! A line of OpenAI's (API reference, "The request output object"; Azure leaves out `id`): `{"id", "custom_id", "response": {"status_code", "request_id", "body"},
 //! "error"}`; `error` has `code` and `message` where the request was never made (`batch_expired`, `batch_cancelled`). A line of Anthropic's (anthropic 2.12.0,
 //! `types/messages/message_batch_individual_response.py`): `{"custom_id", "result": {"type": "succeeded", "message"}}`, or of type `errored` with `error`,
-//! `canceled`, `expired`. Only those that succeeded are billed (its documentation, "Batch processing": "You will not be billed for these requests").
+//! `canceled`, `expired`. A line of Gemini's (its guide "Batch API", "Input file"): `{"key", "response"}` or `{"key", "error"}`, and the same with `metadata` in place
+//! of `key` where results stand in the batch itself (API reference, `InlinedResponse`). Only those that succeeded are billed (its documentation, "Batch processing": "You will not be billed for these requests").
+
+mod google;
 
 use memchr::{memchr, memmem};
 use serde::Deserialize;
@@ -17,6 +20,8 @@ use tollgate_record::{Ending, Name, Outcome, ResultsId, UnknownUsage, UsageSourc
 use crate::answer::Answer;
 use crate::json;
 use crate::shape::Shape;
+use google::google;
+pub(crate) use google::inlined;
 
 /// Longest line that is read, in bytes.
 pub(crate) const LINE_BYTES_MAX: usize = 16 << 20;
@@ -70,7 +75,9 @@ struct Line<'a> {
     #[serde(borrow)]
     custom_id: Option<&'a RawValue>,
     #[serde(borrow)]
-    response: Option<Response<'a>>,
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -94,6 +101,16 @@ struct Told<'a> {
     message: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+}
+
+/// Results that stand in the batch itself.
+#[derive(Debug, Default)]
+pub(crate) struct Inline {
+    pub(crate) told: Vec<ToldResult>,
+    /// Results that could not be read.
+    pub(crate) unread: u64,
+    /// Where the same results are fetched too.
+    pub(crate) place: Option<ResultsId>,
 }
 
 /// What the body of a result says that it is.
@@ -193,7 +210,8 @@ impl Lines {
     /// Whether a line that cannot be read looks like a result.
     fn is_result(&self, line: &[u8]) -> bool {
         let has = |key: &str| memmem::find(line, key.as_bytes()).is_some();
-        has("\"custom_id\"") && (has("\"response\"") || has("\"result\"") || !self.file)
+        let id = has("\"custom_id\"") || (self.file && has("\"key\""));
+        id && (has("\"response\"") || has("\"result\"") || !self.file)
     }
 
     /// Reads a line; returns whether it is JSON, or empty.
@@ -206,32 +224,73 @@ impl Lines {
             self.other = !self.midway && !trimmed.starts_with(b"{");
             return self.other;
         };
-        let text = |raw: Option<&RawValue>| {
-            let raw = raw.filter(|raw| raw.get() != "null")?;
-            Some(json::text(raw).map_or_else(|| raw.get().to_owned(), std::borrow::Cow::into_owned))
-        };
-        let custom_id = text(read.custom_id);
-        let told = if self.file {
-            let error = read.error.filter(|error| error.get() != "null");
-            let id = text(read.id);
-            (custom_id.is_some() && (read.response.is_some() || error.is_some())).then(|| {
-                // OpenAI's own id tells results apart even where the client's does not.
-                let key = format!("{}\n{}", id.unwrap_or_default(), custom_id.unwrap_or_default());
-                (key, response(read.response.unwrap_or_default(), error))
-            })
-        } else {
-            custom_id.zip(read.result).map(|(key, result)| (key, message(&result)))
-        };
-        if let Some((key, (operation_name, mut ending))) = told {
-            ending.response_bytes = trimmed.len() as u64;
-            self.told.push(ToldResult {
-                key: key.into(),
-                operation_name: constant(operation_name),
-                ending,
-            });
-        }
+        let told = if self.file { told(&read) } else { of_anthropic(&read) };
+        self.told.extend(told.map(|told| told.of_bytes(trimmed.len())));
         true
     }
+}
+
+// === impl Inline ===
+
+impl Inline {
+    /// Takes a result that was read, or could not be.
+    pub(crate) fn take(&mut self, told: Option<ToldResult>) {
+        match told {
+            Some(told) => self.told.push(told),
+            None => self.unread = self.unread.saturating_add(1),
+        }
+    }
+}
+
+// === impl ToldResult ===
+
+impl ToldResult {
+    fn new(key: String, (operation_name, ending): (&str, Ending)) -> Self {
+        Self {
+            key: key.into(),
+            operation_name: constant(operation_name),
+            ending,
+        }
+    }
+
+    fn of_bytes(mut self, bytes: usize) -> Self {
+        self.ending.response_bytes = bytes as u64;
+        self
+    }
+}
+
+/// A result in OpenAI's words, which stands in its batch.
+pub(crate) fn openai(raw: &RawValue) -> Option<ToldResult> {
+    let read = serde_json::from_str::<Line<'_>>(raw.get()).ok()?;
+    told(&read).map(|told| told.of_bytes(raw.get().len()))
+}
+
+/// The text of a value, or the value.
+fn text(raw: Option<&RawValue>) -> Option<String> {
+    let raw = raw.filter(|raw| raw.get() != "null")?;
+    Some(json::text(raw).map_or_else(|| raw.get().to_owned(), std::borrow::Cow::into_owned))
+}
+
+/// What a line of a file tells, in OpenAI's words or Gemini's.
+fn told(read: &Line<'_>) -> Option<ToldResult> {
+    let (custom_id, key) = (text(read.custom_id), text(read.key));
+    let not_null = |raw: &&RawValue| raw.get() != "null";
+    let (answer, error) = (read.response, read.error.filter(not_null));
+    match (custom_id, key) {
+        (Some(custom_id), _) if answer.is_some() || error.is_some() => {
+            // OpenAI's own id tells results apart even where the client's does not.
+            let key = format!("{}\n{custom_id}", text(read.id).unwrap_or_default());
+            let answer = answer.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            Some(ToldResult::new(key, response(answer.unwrap_or_default(), error)))
+        }
+        (None, Some(key)) => google(read).map(|told| ToldResult::new(key, told)),
+        _ => None,
+    }
+}
+
+fn of_anthropic(read: &Line<'_>) -> Option<ToldResult> {
+    let key = text(read.custom_id)?;
+    read.result.as_ref().map(|result| ToldResult::new(key, message(result)))
 }
 
 fn constant(name: &str) -> Name {

@@ -335,3 +335,82 @@ async fn results_that_wait_are_bounded() {
         .collect();
     assert_eq!(counts, [100, 600]);
 }
+
+/// An upstream that answers paths that end so with JSON, and all others with lines.
+async fn job(path: &'static str, json: &'static str, lines: &'static str) -> Upstream {
+    Upstream::start(move |request| {
+        let is_job = request.head.uri.path().ends_with(path);
+        Box::pin(async move {
+            let (body, kind) = if is_job {
+                (json, "application/json")
+            } else {
+                (lines, "application/octet-stream")
+            };
+            let mut answer = Response::new(TestBody::Whole(Some(Bytes::from_static(body.as_bytes()))));
+            answer
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            answer
+        })
+    })
+    .await
+}
+
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+#[tokio::test]
+async fn results_that_stand_in_a_batch_are_recorded_once_however_they_are_fetched() {
+    let outputs = lines(2).lines().collect::<Vec<_>>().join(",");
+    let json = leak(format!(
+        r#"{{"id":"job-1","status":"SUCCESS","outputs":[{outputs}],"output_file":"file-9"}}"#
+    ));
+    let upstream = job("/jobs/job-1", json, lines(2)).await;
+    let mistral = provider("mistral", Codec::mistral(), &format!("http://{}", upstream.addr));
+    let gateway = Setup::new(vec![mistral]).start().await;
+    let mut seen = Vec::new();
+    for path in [
+        "/mistral/v1/batch/jobs/job-1?inline=true",
+        "/mistral/v1/batch/jobs/job-1?inline=true",
+        "/mistral/v1/files/file-9/content",
+    ] {
+        gateway.call(fetch(&gateway, path)).await;
+        seen.push(std::mem::take(&mut *gateway.ledger.fetched.lock().unwrap()));
+    }
+    assert_eq!(seen[0][0].id, ResultsId::Batch("job-1".into()));
+    let of: Vec<_> = seen.iter().map(|fetched| ids(fetched)).collect();
+    assert_eq!(of[0].len(), 2);
+    assert_eq!((&of[1], &of[2]), (&of[0], &of[0]));
+    // Each fetch is a row that costs nothing.
+    let rows = gateway.ledger.rows();
+    assert!(
+        rows.iter()
+            .all(|row| !row.ending.usage.is_known() && row.ending.usage.unknown.is_empty())
+    );
+}
+
+#[tokio::test]
+async fn a_batch_of_geminis_is_recorded_when_it_is_looked_at() {
+    let json = r#"{"name":"batches/b1","done":true,"response":{"inlinedResponses":{"inlinedResponses":[
+        {"response":{"candidates":[{"finishReason":"STOP"}],"modelVersion":"m","usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2}}},
+        {"response":{"candidates":[{"finishReason":"STOP"}],"modelVersion":"m","usageMetadata":{"promptTokenCount":6,"candidatesTokenCount":2}}}]}}}"#;
+    let upstream = job("/batches/b1", json, r#"{"name":"batches/b1","metadata":{}}"#).await;
+    let gemini = provider("gemini", Codec::gemini(), &format!("http://{}", upstream.addr));
+    let gateway = Setup::new(vec![gemini]).start().await;
+    let submitted = gateway.request(Method::POST, "/gemini/v1beta/models/m:batchGenerateContent", "{}");
+    gateway.call(submitted).await;
+    gateway.call(fetch(&gateway, "/gemini/v1beta/batches/b1")).await;
+    let rows = gateway.ledger.rows();
+    assert!(rows.iter().all(|row| row.ending.usage.unknown.is_empty()));
+    let fetched = recorded(&gateway);
+    assert_eq!(fetched[0].id, ResultsId::Batch("b1".into()));
+    let results: Vec<_> = fetched.iter().flat_map(|fetched| &fetched.results).collect();
+    let inputs: Vec<_> = results.iter().map(|result| result.ending.usage.input).collect();
+    assert_eq!(inputs, [Some(5), Some(6)]);
+    assert!(
+        results
+            .iter()
+            .all(|result| result.ending.usage.service_tier == Some(name("batch")))
+    );
+}

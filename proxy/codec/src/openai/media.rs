@@ -1,7 +1,7 @@
 //! Images, speech and transcriptions.
 //!
 //! - GPT's images are billed by the token, text and image apart (openai 2.54.0, `types/images_response.py`); DALL-E's answers tell no usage, and are
-//!   counted by the image: their size and quality have prices of their own, which a list cannot tell apart. Streams tell usage in
+//!   counted by the image: their size and quality had prices of their own, which a list cannot tell apart. OpenAI shut them down on 2026-05-12. Streams tell usage in
 //!   `image_generation.completed` and `image_edit.completed`, not in partial images.
 //! - Speech is sound without usage. tts-1 is billed by the character of `input` (litellm 1.106.2, `cost_per_character`); a stream of events ends in
 //!   `speech.audio.done`, which has tokens.

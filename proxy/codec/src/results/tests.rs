@@ -293,3 +293,174 @@ fn a_line_beyond_the_limit_is_counted_if_it_is_a_result_and_not_kept() {
         assert_eq!((lines.told.len(), lines.unread), (2, unread));
     }
 }
+
+/// A batch that is looked at, as the meter reads it: what it tells, its decisions, where the results are called otherwise, and what was not read.
+fn looked_at(codec: crate::Codec, path: &str, body: &str) -> (Vec<ToldResult>, crate::Metered, Option<ResultsId>) {
+    let endpoint = codec.endpoint(&http::Method::GET, path);
+    assert!(endpoint.results.is_some() && endpoint.tells_batch());
+    let request = crate::Request::default();
+    let mut head = http::Response::new(()).into_parts().0;
+    head.headers
+        .insert("content-type", http::HeaderValue::from_static("application/json"));
+    let mut meter = crate::Meter::new(&codec, &endpoint, &request, bytes::Bytes::new(), &head);
+    let (start, end) = body.split_at(body.len() / 2);
+    for part in [start, end] {
+        meter.frame(bytes::Bytes::copy_from_slice(part.as_bytes()));
+        assert!(meter.take_results().is_empty());
+    }
+    meter.finish();
+    let told = meter.take_results();
+    assert!(meter.take_results().is_empty());
+    let place = meter.results_place().cloned();
+    (told, meter.metered(crate::End::Complete), place)
+}
+
+/// Google's API reference "Batch API" (ai.google.dev/api/batch-api, November 2026: `GenerateContentBatchOutput`, `InlinedResponse`), as google-genai 3.6.1 reads it
+/// (`batches.py`).
+const GEMINI: &str = r#"{"name":"batches/abc123","metadata":{"@type":"type.googleapis.com/google.ai.generativelanguage.v1beta.GenerateContentBatch",
+    "model":"models/gemini-3.6-flash","state":"BATCH_STATE_SUCCEEDED","name":"batches/abc123"},"done":true,
+    "response":{"@type":"type.googleapis.com/google.ai.generativelanguage.v1beta.GenerateContentBatchOutput","inlinedResponses":{"inlinedResponses":[
+    {"metadata":{"key":"a"},"response":{"candidates":[{"content":{"parts":[{"text":"4"}]},"finishReason":"STOP"}],"modelVersion":"gemini-3.6-flash",
+    "usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":1,"thoughtsTokenCount":7,"totalTokenCount":13}}},
+    {"metadata":{"key":"a"},"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT"}},
+    {"response":{"embedding":{"values":[0.5]},"usageMetadata":{"promptTokenCount":3}}}]}}}"#;
+
+#[test]
+fn a_batch_of_geminis_has_its_results_in_it() {
+    let (told_results, metered, place) = looked_at(crate::Codec::gemini(), "/v1beta/batches/abc123", GEMINI);
+    let model = Some("gemini-3.6-flash");
+    let results: Vec<_> = told_results.iter().map(told).collect();
+    // Thoughts stand beside candidates: 1 + 7. Keys may repeat, places do not.
+    assert_eq!(
+        results,
+        [
+            ("0", "generate_content", Outcome::Ok, model, Some(5), Some(8)),
+            ("1", "batch_result", Outcome::UpstreamError, None, None, None),
+            ("2", "embeddings", Outcome::Ok, None, Some(3), None),
+        ]
+    );
+    assert_eq!(told_results[1].ending.error_type, Name::new("INVALID_ARGUMENT").ok());
+    assert_eq!([tier(&told_results[0]), tier(&told_results[2])], [Some("batch"); 2]);
+    assert!(told_results[1].ending.usage.unknown.is_empty());
+    assert!(place.is_none() && metered.usage == tollgate_record::Usage::default() && metered.decisions.is_empty());
+    // The SDK reads the same from the metadata.
+    let moved = GEMINI.replace("\"model\":", "\"output\":RESPONSE,\"model\":");
+    let at = moved.find("\"response\":{\"@type\"").unwrap();
+    let response = moved[at + 11..moved.len() - 1].to_owned();
+    let moved = format!("{},\"x\":0}}", &moved[..at - 1].trim_end().trim_end_matches(',')).replace("RESPONSE", &response);
+    assert_eq!(
+        looked_at(crate::Codec::gemini(), "/v1beta/batches/abc123", &moved).0,
+        told_results
+    );
+}
+
+#[test]
+fn a_batch_of_geminis_that_is_going_on_or_has_a_file_tells_no_results() {
+    let pending = r#"{"name":"batches/abc123","metadata":{"state":"BATCH_STATE_RUNNING","batchStats":{"requestCount":"2"}}}"#;
+    let (results, metered, _) = looked_at(crate::Codec::gemini(), "/v1beta/batches/abc123", pending);
+    assert!(results.is_empty() && metered.decisions.is_empty() && metered.usage.unknown.is_empty());
+    let of_file = r#"{"name":"batches/abc123","done":true,"response":{"responsesFile":"files/batch-abc123"}}"#;
+    let (results, metered, _) = looked_at(crate::Codec::gemini(), "/v1beta/batches/abc123", of_file);
+    assert!(results.is_empty());
+    assert_eq!(metered.decisions, [tollgate_record::batch::output("batch-abc123", "abc123")]);
+}
+
+/// Google's guide "Batch API", section "Input file" (ai.google.dev/gemini-api/docs/batch-api, November 2026): each line has a request's key, and a response or an error.
+#[test]
+fn each_line_of_a_file_of_geminis_is_a_result() {
+    let lines = concat!(
+        r#"{"key":"request-1","response":{"candidates":[{"finishReason":"STOP"}],"modelVersion":"gemini-3.6-flash","usageMetadata":{"promptTokenCount":5,"candidatesTokenCount":2,"totalTokenCount":7}}}"#,
+        "\n",
+        r#"{"key":"request-2","error":{"code":13,"message":"no","status":"INTERNAL"}}"#,
+        "\n",
+        r#"{"key":"request-3","response":{"candidates":[]}}"#,
+        "\n",
+        // Somebody's own file.
+        r#"{"key":"k","response":{"text":"t"}}"#,
+        "\n",
+        r#"{"key":"k","request":{"contents":[]}}"#,
+        "\n",
+    );
+    let results = all(file(), lines);
+    let seen: Vec<_> = results.iter().map(told).collect();
+    let model = Some("gemini-3.6-flash");
+    assert_eq!(
+        seen,
+        [
+            ("request-1", "generate_content", Outcome::Ok, model, Some(5), Some(2)),
+            ("request-2", "batch_result", Outcome::UpstreamError, None, None, None),
+            ("request-3", "generate_content", Outcome::Ok, None, None, None),
+        ]
+    );
+    // It may have cost something.
+    assert_eq!(results[2].ending.usage.unknown.len(), 1);
+}
+
+#[test]
+fn a_job_of_mistrals_has_its_results_in_it() {
+    // mistralai 3.7.0, `models/batchjob.py`: `outputs` are objects, in the words of the lines of its files.
+    let outputs = OPENAI.lines().collect::<Vec<_>>().join(",");
+    let job = |rest: &str| format!(r#"{{"id":"job-1","object":"batch","status":"SUCCESS","outputs":[{outputs}]{rest}}}"#);
+    let path = "/v1/batch/jobs/job-1?inline=true";
+    let (results, metered, place) = looked_at(crate::Codec::mistral(), path, &job(""));
+    assert_eq!(results, all(file(), OPENAI));
+    assert!(place.is_none() && metered.usage.unknown.is_empty());
+    // Where it names a file of the same results, they are those of the file.
+    let (again, metered, place) = looked_at(crate::Codec::mistral(), path, &job(r#","output_file":"file-9""#));
+    assert_eq!((again, place), (results, Some(ResultsId::File("file-9".into()))));
+    assert_eq!(metered.decisions, [tollgate_record::batch::output("file-9", "job-1")]);
+    let (none, ..) = looked_at(
+        crate::Codec::mistral(),
+        path,
+        r#"{"id":"job-1","status":"RUNNING","outputs":null}"#,
+    );
+    assert!(none.is_empty());
+}
+
+#[test]
+fn results_in_a_batch_that_cannot_be_read_are_told() {
+    let job = r#"{"id":"job-1","outputs":[{"other":1},7]}"#;
+    let (results, metered, _) = looked_at(crate::Codec::mistral(), "/v1/batch/jobs/job-1", job);
+    assert!(results.is_empty());
+    let unread: Vec<_> = metered
+        .usage
+        .unknown
+        .iter()
+        .map(|field| (&*field.field, field.quantity))
+        .collect();
+    assert_eq!(unread, [("unread_batch_results", 2)]);
+    let long = format!(r#"{{"id":"job-1","outputs":[{{"custom_id":"{}"}}]}}"#, "x".repeat(17 << 20));
+    let (results, metered, _) = looked_at(crate::Codec::mistral(), "/v1/batch/jobs/job-1", &long);
+    assert!(
+        results.is_empty()
+            && metered
+                .usage
+                .unknown
+                .iter()
+                .any(|field| &*field.field == "unread_batch_results")
+    );
+}
+
+#[test]
+fn a_batch_whose_results_are_never_read_does_not_look_free() {
+    let submitted = |codec: crate::Codec, path: &str| {
+        let endpoint = codec.endpoint(&http::Method::POST, path);
+        let head = http::Response::new(()).into_parts().0;
+        let mut meter = crate::Meter::new(&codec, &endpoint, &crate::Request::default(), bytes::Bytes::new(), &head);
+        meter.frame(bytes::Bytes::from_static(br#"{"id":"b1"}"#));
+        meter.finish();
+        !meter.metered(crate::End::Complete).usage.unknown.is_empty()
+    };
+    let lent = |name: &str| crate::Codec::openai().lent_to(Name::new(name).unwrap(), crate::AbortRule::Cancel);
+    assert!(submitted(crate::Codec::bedrock(), "/openai/v1/batches"));
+    assert!(submitted(crate::Codec::gemini(), "/v1beta/openai/batches"));
+    assert!(submitted(lent("together"), "/v1/batches") && submitted(lent("xai"), "/v1/batches"));
+    assert!(!submitted(crate::Codec::openai(), "/v1/batches") && !submitted(lent("groq"), "/v1/batches"));
+    assert!(!submitted(crate::Codec::gemini(), "/v1beta/models/m:batchGenerateContent"));
+    // To a bucket of the customer's.
+    assert!(submitted(
+        crate::Codec::gemini(),
+        "/v1/projects/p/locations/l/batchPredictionJobs"
+    ));
+    assert!(submitted(crate::Codec::bedrock(), "/model-invocation-job"));
+}

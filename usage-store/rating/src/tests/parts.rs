@@ -1,5 +1,6 @@
 //! Calls that several models took part in.
 
+use proptest::prelude::*;
 use tollgate_record::Part;
 
 use super::*;
@@ -133,4 +134,35 @@ fn an_explanation_has_a_line_for_every_charge_of_every_part() {
         .map(|line| line.price.as_ref().unwrap().price.model.to_string())
         .collect();
     assert_eq!(models, ["large", "large", "small", "small"]);
+}
+
+#[test]
+fn parts_do_not_change_what_the_log_has_of_usage() {
+    let with = of(vec![part(Some("large"), 535, 20), part(None, 412, 264)]);
+    let without = Usage {
+        parts: Vec::new(),
+        ..with.clone()
+    };
+    let bytes = postcard::to_stdvec(&with).unwrap();
+    assert_eq!(bytes, postcard::to_stdvec(&without).unwrap());
+    assert_eq!(postcard::from_bytes::<Usage>(&bytes).unwrap(), without);
+}
+
+proptest! {
+    #[test]
+    fn a_call_costs_what_its_parts_cost_by_themselves(counts in prop::collection::vec((0..2_usize, 0..2_000_u64, 0..500_u64), 1..12)) {
+        let mut above = price("large", Meter::Output, "75");
+        above.context_above = Some(1_000);
+        let mut prices = vec![above];
+        prices.extend(book().lists().flat_map(|(list, _)| list.prices.clone()));
+        let book = PriceBook::new(vec![list("openai", true, prices)]);
+        let models = ["large", "small"];
+        let parts = counts.iter().map(|(model, input, output)| part(Some(models[*model]), *input, *output));
+        let whole = answered(&book, "small", &of(parts.collect()));
+        let alone = counts.iter().map(|(model, input, output)| answered(&book, models[*model], &reported(*input, *output)));
+        let alone = alone.filter_map(|cost| cost.cost).fold(Amount::ZERO, |sum, cost| sum.checked_add(cost).unwrap());
+        prop_assert_eq!(whole.cost, Some(alone));
+        let lines = whole.charges.iter().filter_map(|charge| charge.amount);
+        prop_assert_eq!(lines.fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap()), alone);
+    }
 }
