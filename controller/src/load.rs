@@ -14,6 +14,7 @@ use crate::ambiguous;
 use crate::budget::{self, Conditional};
 use crate::condition::Condition;
 use crate::cross;
+use crate::exporter::{self, Exporter};
 use crate::field::Document;
 use crate::gateway::Gateway;
 use crate::hierarchy::{Hierarchy, Member};
@@ -53,6 +54,8 @@ pub struct Resources {
     pub budgets: Vec<Budget>,
     /// Rate limits, in the order of the documents.
     pub rate_limits: Vec<RateLimit>,
+    /// Where rows are delivered to, in the order of the documents.
+    pub exporters: Vec<Exporter>,
     /// Every `when`, which is still to be read as SQL.
     pub conditions: Vec<Condition>,
     /// Hash of the files, and of the files they refer to.
@@ -77,6 +80,7 @@ pub(crate) enum Kind {
     User,
     Budget,
     RateLimit,
+    Exporter,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -93,6 +97,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("User", Kind::User),
     ("Budget", Kind::Budget),
     ("RateLimit", Kind::RateLimit),
+    ("Exporter", Kind::Exporter),
 ];
 
 /// A resource, its kind unpacked.
@@ -106,6 +111,7 @@ pub(crate) enum Resource {
     Member(Member),
     Budget(Box<Conditional<Budget>>),
     RateLimit(Box<Conditional<RateLimit>>),
+    Exporter(Box<Conditional<Exporter>>),
 }
 
 /// What could be read of a document.
@@ -290,6 +296,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
         hierarchy,
         budgets: Vec::new(),
         rate_limits: Vec::new(),
+        exporters: Vec::new(),
         conditions: Vec::new(),
         fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
         referenced: Vec::new(),
@@ -310,6 +317,10 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
             Resource::RateLimit(limit) => {
                 resources.rate_limits.push(limit.rule);
                 resources.conditions.extend(limit.condition);
+            }
+            Resource::Exporter(exporter) => {
+                resources.exporters.push(exporter.rule);
+                resources.conditions.extend(exporter.condition);
             }
         }
     }
@@ -422,6 +433,7 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
         Kind::User => Member::user(spec).map(Resource::Member),
         Kind::Budget => budget::read(known, spec).map(Box::new).map(Resource::Budget),
         Kind::RateLimit => rate_limit::read(known, spec).map(Box::new).map(Resource::RateLimit),
+        Kind::Exporter => exporter::read(known, spec).map(Box::new).map(Resource::Exporter),
     };
     Some(Declared {
         document,
