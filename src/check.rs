@@ -16,13 +16,15 @@ pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
         eprintln!("note: {note}");
     }
     println!(
-        "{} is valid: gateway {}, {} providers, {} proxies, {} keys, {} price lists",
+        "{} is valid: gateway {}, {} providers, {} proxies, {} keys, {} price lists, {} budgets, {} rate limits",
         config.display(),
         resources.gateway.name,
         resources.providers.len(),
         resources.proxies.len(),
         resources.keys.len(),
-        resources.price_lists.len()
+        resources.price_lists.len(),
+        resources.budgets.len(),
+        resources.rate_limits.len()
     );
     Ok(())
 }
@@ -49,10 +51,20 @@ fn strangers(resources: &Resources) -> Vec<String> {
 
 /// Reads a configuration; everything that is wrong with it is printed.
 pub(crate) fn resources(config: &Path) -> anyhow::Result<Resources> {
-    tollgate_controller::load(config, &environment).map_err(|problems| {
+    load(config).map_err(|problems| {
         eprintln!("{problems}");
         anyhow::anyhow!("{} is not valid", config.display())
     })
+}
+
+/// Reads a configuration with its conditions, which are SQL.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn load(config: &Path) -> Result<Resources, tollgate_controller::Problems> {
+    let resources = tollgate_controller::load(config, &environment)?;
+    crate::rules::check(&resources)?;
+    Ok(resources)
 }
 
 /// The process's environment, for `${env:NAME}`.

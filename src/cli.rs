@@ -45,6 +45,9 @@ pub(crate) enum Command {
     /// the list has it is not corrected, so it may be run twice, and one that was cut off be repeated. With --dry-run, prints the difference
     /// by team and model, also while a gateway runs; without, no gateway may run on the data directory.
     Rerate(Rerate),
+    /// Shows what budgets rest on
+    #[command(subcommand)]
+    Budget(Budget),
     /// Makes a damaged write-ahead log whole, and says what is missing
     Repair(Repair),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
@@ -201,6 +204,37 @@ pub(crate) struct Rerate {
     /// Output of --dry-run: table, json, ndjson, csv, arrow or parquet
     #[arg(long, default_value = "table")]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Budget {
+    /// Prints the query that a budget's counter rests on, and what it answers
+    ///
+    /// The window is that of now, or of --at. The budget is read from the configuration, so it need not be in force.
+    Prove(Prove),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The configuration that declares the budget; --config does, too, if the gateway's is named anyway
+    #[arg(long, value_name = "FILE|DIR")]
+    pub(crate) rules: Option<PathBuf>,
+    /// A value of what the budget is kept apart by, such as user_id=ann; what is not named is null
+    #[arg(long, value_name = "COLUMN=VALUE", value_parser = renaming)]
+    pub(crate) per: Vec<(String, String)>,
+    /// An instant of the window
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The calls that the budget refused in the window instead
+    #[arg(long)]
+    pub(crate) refusals: bool,
+    /// Output: table, json, ndjson, csv, arrow or parquet
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+    /// Name of the budget
+    pub(crate) name: String,
 }
 
 fn renaming(text: &str) -> Result<(String, String), String> {

@@ -13,6 +13,7 @@ mod reload;
 mod repair;
 mod report;
 mod rerate;
+mod rules;
 mod serve;
 mod simulate;
 mod sql;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Import(import) => run(import::import(import)),
         Command::Prices(command) => prices::run(&command),
         Command::Rerate(rerate) => run(rerate::rerate(rerate)),
+        Command::Budget(cli::Budget::Prove(prove)) => run(rules::prove(prove)),
         Command::Repair(repair) => run(repair::repair(repair)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };

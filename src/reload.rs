@@ -31,13 +31,14 @@ pub(crate) async fn watch(
         match changed {
             None => {}
             Some(Err(problems)) => tracing::error!("the changed configuration is not valid and was not taken over:\n{problems}"),
-            Some(Ok(resources)) => match apply(&resources, &store) {
+            Some(Ok(resources)) => match apply(&resources, &store).await {
                 Ok(snapshot) => {
                     replace(snapshot);
                     tracing::info!(
                         providers = resources.providers.len(),
                         proxies = resources.proxies.len(),
                         keys = resources.keys.len(),
+                        budgets = resources.budgets.len(),
                         "the changed configuration was taken over"
                     );
                     if crate::wiring::needs_restart(&running, &resources.gateway) {
@@ -50,9 +51,11 @@ pub(crate) async fn watch(
     }
 }
 
-/// Prices first, since they can fail; what is returned only has to be swapped in.
-fn apply(resources: &Resources, store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
+/// Prices and rules first, since they can fail; what is returned only has to be swapped in.
+async fn apply(resources: &Resources, store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
+    crate::rules::check(resources)?;
     let snapshot = crate::wiring::snapshot(resources)?;
     store.set_prices(crate::prices::book(resources)?)?;
+    store.set_rules(resources.budgets.clone(), resources.rate_limits.clone()).await?;
     Ok(snapshot)
 }

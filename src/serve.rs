@@ -21,7 +21,7 @@ const QUERY_DRAIN: Duration = Duration::from_secs(5);
 
 /// Runs the gateway until a signal. `announce` is called when it serves.
 pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&Addresses)>) -> anyhow::Result<()> {
-    let resources = match tollgate_controller::load(config, &environment) {
+    let resources = match crate::check::load(config) {
         Ok(resources) => resources,
         Err(problems) => {
             eprintln!("{problems}");
@@ -35,6 +35,8 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     let token = admin_token(data)?;
 
     let store = Arc::new(Store::open(crate::wiring::ledger(&gateway, data)?, prices).await?);
+    // Before anything listens: no call passes a budget that does not know what was spent.
+    store.set_rules(resources.budgets.clone(), resources.rate_limits.clone()).await?;
     let engine = Arc::new(Engine::new(store.tables(), crate::wiring::query(&gateway, data))?);
     let proxy = tollgate_proxy::bind(crate::wiring::proxy(&gateway), snapshot, store.ledger()).await?;
     let controller = listen(gateway.listen.controller, "controller").await?;

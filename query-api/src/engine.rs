@@ -5,6 +5,7 @@
 //! 2. A query's task ends when its caller drops the [`Answer`], when a limit is reached, and when the engine shuts down.
 //! 3. No work of a query runs on the caller's threads: those carry requests to providers. Where both want a core, requests get it first.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,7 +19,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tollgate_record::Timestamp;
 use tollgate_usage_store::Tables;
+use tollgate_usage_store::budgets::{Proof, Unproved};
 use tollgate_usage_store::priority::{Work, step_back};
 
 use crate::answer::Item;
@@ -146,6 +149,14 @@ impl Engine {
             Err(_) => return Err(Error::Timeout { limit }),
         };
         Ok(Answer::new(id, schema, receiver, self.handle.clone(), guard))
+    }
+
+    /// What a budget's counter rests on, at an instant or now.
+    ///
+    /// # Errors
+    /// [`Unproved`].
+    pub fn proof(&self, name: &str, per: &BTreeMap<String, String>, at: Option<Timestamp>) -> Result<Proof, Unproved> {
+        self.shared.tables.proof(name, per, at)
     }
 
     /// What the engine does now and has done.

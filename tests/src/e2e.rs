@@ -41,6 +41,7 @@ behaviours!(
     aimock,
     batches,
     books,
+    budgets,
     command_line,
     crash,
     faults,

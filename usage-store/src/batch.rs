@@ -20,12 +20,16 @@ use crate::schema::{DECIMAL, charge_fields, decision_fields, element, usage_sche
 /// # Errors
 /// [`ArrowError`] if the columns do not fit the schema, which would be a defect.
 pub fn usage_batch<R: Borrow<Record>>(records: &[R]) -> Result<RecordBatch, ArrowError> {
+    RecordBatch::try_new(usage_schema(), columns_of(USAGE, records)?)
+}
+
+/// Some columns of records.
+///
+/// # Errors
+/// As [`usage_batch`].
+pub(crate) fn columns_of<R: Borrow<Record>, C: Borrow<Column>>(columns: &[C], records: &[R]) -> Result<Vec<ArrayRef>, ArrowError> {
     let mut texts = Texts::default();
-    let columns = USAGE
-        .iter()
-        .map(|column| array(column, records, &mut texts))
-        .collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(usage_schema(), columns)
+    columns.iter().map(|column| array(column.borrow(), records, &mut texts)).collect()
 }
 
 /// A text column on its way: the same room for one column after the other, so that the array takes no more than it needs for as long
@@ -108,7 +112,7 @@ fn array<R: Borrow<Record>>(column: &Column, records: &[R], texts: &mut Texts) -
     })
 }
 
-fn tags<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
+pub(crate) fn tags<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<ArrayRef, ArrowError> {
     let names = MapFieldNames {
         entry: "key_value".into(),
         key: "key".into(),

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tollgate_record::admission::Hold;
+use tollgate_record::admission::{Admission, Bounds, Hold};
 use tollgate_record::{
     BoxFuture, CallId, Cost, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record,
     Unavailable, Usage,
 };
 
 use tollgate_rating::{PriceBook, rate};
+use crate::budgets::pricing::Priced;
 use crate::recovery::describe;
 use crate::results;
 use crate::store::Shared;
@@ -46,13 +47,24 @@ struct Open {
     /// Taken when the call is settled, so that dropping knows.
     intent: Option<Box<Intent>>,
     noted: Option<Usage>,
+    /// What budgets and rate limits set aside.
+    hold: Option<Box<dyn Hold>>,
 }
 
 // === impl Handle ===
 
 impl Ledger for Handle {
+    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+        let budgets = self.shared.budgets();
+        let pricing = Priced {
+            prices: &budgets.prices,
+            book: &self.recorder.prices.load(),
+            intent,
+        };
+        budgets.engine.reserve(intent, bounds, &pricing)
+    }
+
     fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {
-        drop(hold);
         Box::pin(async move {
             let recorder = Arc::clone(&self.recorder);
             let append = Append::Opened {
@@ -67,6 +79,7 @@ impl Ledger for Handle {
                 started: std::time::Instant::now(),
                 intent: Some(Box::new(intent)),
                 noted: None,
+                hold,
                 prices,
                 recorder,
             });
@@ -125,6 +138,10 @@ impl Recorder {
 impl Open {
     fn end(&mut self, ending: Ending) -> Option<impl Future<Output = Result<Receipt, Unavailable>> + use<>> {
         let intent = *self.intent.take()?;
+        if let Some(hold) = self.hold.take() {
+            // The row gives it back, when queries see what the call came to.
+            hold.keep();
+        }
         let cost = price(&self.prices, &intent, &ending);
         let record = Record::new(self.recorder.instance.clone(), intent, ending, cost);
         if record.cost.status == CostStatus::Unpriced {

@@ -12,6 +12,7 @@
 
 mod anchor;
 mod batch;
+pub mod budgets;
 pub mod clock;
 pub mod contract;
 mod date_trunc;
@@ -48,7 +49,7 @@ pub use date_trunc::date_trunc;
 pub use error::Error;
 pub use location::Location;
 pub use location::access::{Access, Credentials, Hidden};
-pub use tollgate_rating::{self as rating, PriceBook, Unlisted};
+pub use tollgate_rating::{self as rating, LimitBook, PriceBook, Unlisted};
 pub use repair::{Loss, Repair, repair};
 pub use schema::usage_schema;
 pub use stats::Stats;

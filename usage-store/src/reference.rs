@@ -60,6 +60,7 @@ pub fn tables() -> String {
          The Parquet files of table `usage` as of the query's snapshot, with the statistics that Delta Lake's log keeps of them. Absent until the first flush of an offline data directory.\n",
     );
     hourly(&mut text);
+    budgets(&mut text);
     history(&mut text);
     corrections(&mut text);
     text.push_str("\n## Views\n");
@@ -97,6 +98,18 @@ fn hourly(text: &mut String) {
         };
         let null = if measure.nullable() { "yes" } else { "no" };
         let _ = writeln!(text, "| `{}` | {kind} | {null} | {} |", measure.name, measure.doc);
+    }
+}
+
+fn budgets(text: &mut String) {
+    text.push_str(
+        "\n## budgets\n\n\
+         Every counter of every budget in the window that now lies in, as it is held against calls: docs/rules.md. Only of a running gateway. A budget that is kept\n\
+         apart by something has a row for each combination that was used or refused.\n\n\
+         | column | type | meaning |\n|---|---|---|\n",
+    );
+    for (name, kind, meaning) in crate::budgets::table::BUDGETS {
+        let _ = writeln!(text, "| `{name}` | {} | {meaning} |", kind.sql_name());
     }
 }
 

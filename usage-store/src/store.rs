@@ -27,10 +27,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tollgate_record::{Ledger, Name, Seq};
+use tollgate_record::rule::{Budget, RateLimit};
+use tollgate_record::{Ledger, Name, Record, Seq};
 
 use crate::Error;
 use crate::anchor::Anchor;
+use crate::budgets::{Budgets, RulesError};
 use crate::clock::{Clock, System};
 use crate::disk::{Disk, Os, replace};
 use crate::error::chain;
@@ -39,7 +41,7 @@ use crate::hot::{Hot, Piece, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::priority::{Work, step_back};
-use tollgate_rating::PriceBook;
+use tollgate_rating::{LimitBook, PriceBook};
 use crate::recovery::{Recovered, interrupted};
 use crate::results::Sets;
 use crate::rollup::Keeper;
@@ -108,6 +110,7 @@ pub(crate) struct Shared {
     places_tried: AtomicU64,
     /// Results of batches that were fetched last.
     results: Sets,
+    budgets: Budgets,
 }
 
 impl Config {
@@ -202,12 +205,15 @@ impl Store {
             hourly: None,
         }));
         let wanted = Arc::new(Notify::new());
+        let budgets = Budgets::default();
         let sink = {
             let (view, wanted, rows_max) = (Arc::clone(&view), Arc::clone(&wanted), config.flush_rows);
-            let runtime = request_path.clone();
-            Box::new(move |rows| {
+            let (runtime, engine) = (request_path.clone(), Arc::clone(&budgets.engine));
+            Box::new(move |rows: Vec<Box<Record>>| {
                 let (full, rows) = {
                     let mut view = lock(&view);
+                    // At the instant at which queries see them, so that a counter is always the sum of its rows.
+                    engine.post(rows.iter().map(|row| &**row));
                     let full = view.hot.push(rows);
                     (full, view.hot.rows())
                 };
@@ -280,6 +286,7 @@ impl Store {
             anchor: Mutex::new(anchor),
             places_tried: AtomicU64::new(last_seq.get()),
             results: Sets::default(),
+            budgets,
         });
         let stop = CancellationToken::new();
         let maintenance = shared.config.background.then(|| maintain(&shared, &stop)).transpose()?;
@@ -313,6 +320,24 @@ impl Store {
         lock(&self.shared.history).add(&prices)?;
         self.shared.recorder.prices.store(Arc::new(prices));
         Ok(())
+    }
+
+    /// Replaces what is known of how much models read and write at most.
+    pub fn set_limits(&self, limits: LimitBook) {
+        self.shared.budgets.prices.limits.store(Arc::new(limits));
+    }
+
+    /// Replaces budgets and rate limits for calls admitted from now on. What a budget has spent is read from the rows before it holds.
+    ///
+    /// # Errors
+    /// [`RulesError::Bad`] if a condition is none; the rules before stay in force.
+    pub async fn set_rules(&self, budgets: Vec<Budget>, rates: Vec<RateLimit>) -> Result<(), RulesError> {
+        let shared = Arc::clone(&self.shared);
+        let Some(maintenance) = self.maintenance.as_ref() else {
+            return shared.set_rules(budgets, rates).await;
+        };
+        let setting = maintenance.spawn(async move { shared.set_rules(budgets, rates).await });
+        setting.await.map_err(|_| RulesError::TaskEnded)?
     }
 
     /// Why no calls can be recorded, if so.
@@ -397,6 +422,10 @@ impl Shared {
         &self.recorder
     }
 
+    pub(crate) fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
     pub(crate) fn results(&self) -> &Sets {
         &self.results
     }
@@ -457,6 +486,7 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
         .map_err(Error::io("start threads for", &shared.config.data))?;
     maintenance.spawn(Arc::clone(shared).flush_when_due(stop.clone()));
     maintenance.spawn(crate::upkeep::run(Arc::clone(shared), stop.clone()));
+    maintenance.spawn(Arc::clone(shared).reconcile_when_due(stop.clone()));
     Ok(maintenance)
 }
 

@@ -4,8 +4,12 @@
 //! `cache_creation_input_tokens` + `input_tokens`): cache reads and writes stand BESIDE `input_tokens`, the split by lifetime inside
 //! `cache_creation_input_tokens`, thinking inside `output_tokens`. A `message_delta` has cumulative counts
 //! (`types/message_delta_usage.py`): what it tells replaces, what it leaves out or sets to null stays. It never tells the split by
-//! lifetime, the tier, the region and the speed: they stay as `message_start` told them.
+//! lifetime, the tier, the region and the speed: they stay as `message_start` told them. What several models or attempts took is in [`iterations`].
 
+mod iterations;
+mod tokens;
+
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tollgate_record::{Name, UnknownUsage, UsageSource};
@@ -13,39 +17,21 @@ use tollgate_record::{Name, UnknownUsage, UsageSource};
 use crate::answer::{Answer, unknown};
 use crate::json::{self, Leaf};
 use crate::peek;
+use iterations::Iterations;
+pub(crate) use tokens::Tokens;
 
 /// Counts as they were told, before they are brought into the ledger's convention.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(crate) input: Option<u64>,
-    pub(crate) cache_read: Option<u64>,
-    pub(crate) cache_creation: Option<u64>,
-    pub(crate) cache_creation_5m: Option<u64>,
-    pub(crate) cache_creation_1h: Option<u64>,
-    pub(crate) output: Option<u64>,
+    pub(crate) tokens: Tokens,
     thinking: Option<u64>,
     web_search: Option<u64>,
     pub(crate) tier: Option<Name>,
     fast: bool,
     region: Option<Name>,
-    compaction: Compaction,
+    iterations: Iterations,
     pub(crate) unknown: Vec<UnknownUsage>,
-    unknown_iterations: Vec<UnknownUsage>,
 }
-
-/// Tokens of compactions: the only iterations that the totals leave out (`types/beta/beta_usage.py`).
-#[derive(Debug, Default)]
-struct Compaction {
-    input: u64,
-    cache_read: u64,
-    cache_creation: u64,
-    cache_creation_5m: u64,
-    cache_creation_1h: u64,
-    output: u64,
-}
-
-/// Longest kind of an iteration that is told in full, in bytes.
-const KIND_BYTES_MAX: usize = 64;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -53,7 +39,11 @@ struct Message<'a> {
     #[serde(borrow)]
     model: Option<&'a RawValue>,
     #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
     stop_reason: Option<&'a RawValue>,
+    #[serde(borrow)]
+    stop_details: Option<&'a RawValue>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -70,10 +60,15 @@ struct Event<'a> {
     #[serde(borrow)]
     delta: Option<&'a RawValue>,
     #[serde(borrow)]
+    content_block: Option<&'a RawValue>,
+    #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
+
+/// The type of a block that marks where another model goes on.
+const FALLBACK: &[u8] = b"\"fallback\"";
 
 /// A message.
 pub(crate) fn message(answer: &mut Answer, document: &[u8]) -> bool {
@@ -88,6 +83,7 @@ pub(crate) fn message(answer: &mut Answer, document: &[u8]) -> bool {
 /// An event of a streamed message.
 pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
     // Where `type` is not the first key, the first one may be that of a delta: it says the same. Others are parsed.
+    let kind = peek::leading_type(data).or_else(|| peek::TYPE.first_text(data));
     if let Some(
         b"content_block_delta"
         | b"text_delta"
@@ -95,12 +91,14 @@ pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
         | b"thinking_delta"
         | b"signature_delta"
         | b"citations_delta"
-        | b"content_block_start"
         | b"content_block_stop"
         | b"ping",
-    ) = peek::leading_type(data).or_else(|| peek::TYPE.first_text(data))
+    ) = kind
     {
         return;
+    }
+    if kind == Some(b"content_block_start") && memmem::find(data, FALLBACK).is_none() {
+        return answer.anthropic.iterations.has_content();
     }
     let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
         return;
@@ -126,6 +124,11 @@ pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
                 answer.output_is_final |= answer.usage.output.is_some();
             }
         }
+        "content_block_start" => {
+            if let Some(block) = event.content_block {
+                answer.anthropic.iterations.take_block(block);
+            }
+        }
         "message_stop" => answer.terminal = true,
         "error" => match event.error {
             Some(error) => answer.take_error(error),
@@ -137,6 +140,7 @@ pub(crate) fn event(answer: &mut Answer, data: &[u8]) {
 
 fn take_message(answer: &mut Answer, message: &Message<'_>) {
     answer.take_model(message.model);
+    take_stop(&mut answer.anthropic.iterations, message);
     if let Some(reason) = json::name(message.stop_reason) {
         answer.finish_reason = Some(reason);
     }
@@ -148,6 +152,37 @@ fn take_message(answer: &mut Answer, message: &Message<'_>) {
     }
 }
 
+/// A refusal in a message whose usage is taken elsewhere.
+pub(crate) fn refusal(answer: &mut Answer, document: &[u8]) {
+    if let Ok(message) = serde_json::from_slice::<Message<'_>>(document) {
+        take_stop(&mut answer.anthropic.iterations, &message);
+    }
+}
+
+fn take_stop(iterations: &mut Iterations, message: &Message<'_>) {
+    if let Some(content) = message.content {
+        take_content(iterations, content);
+    }
+    if let Some(reason) = message.stop_reason.and_then(json::text) {
+        iterations.take_stop(&reason, message.stop_details);
+    }
+}
+
+/// Notes whether an answer says something, and which models gave way to another.
+fn take_content(iterations: &mut Iterations, content: &RawValue) {
+    let content = content.get();
+    if memmem::find(content.as_bytes(), FALLBACK).is_none() {
+        // A list of nothing says nothing.
+        if content.bytes().any(|byte| byte == b'{') {
+            iterations.has_content();
+        }
+        return;
+    }
+    for block in serde_json::from_str::<Vec<&RawValue>>(content).unwrap_or_default() {
+        iterations.take_block(block);
+    }
+}
+
 /// Takes what a usage object tells in place of what was told before.
 pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
     if !json::is_object(raw) {
@@ -156,12 +191,12 @@ pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
     let counts = &mut answer.anthropic;
     let mut has_iterations = false;
     json::leaves(raw, |path, leaf| match (path, leaf) {
-        ("input_tokens", Leaf::Count(count)) => counts.input = Some(count),
-        ("cache_read_input_tokens", Leaf::Count(count)) => counts.cache_read = Some(count),
-        ("cache_creation_input_tokens", Leaf::Count(count)) => counts.cache_creation = Some(count),
-        ("cache_creation.ephemeral_5m_input_tokens", Leaf::Count(count)) => counts.cache_creation_5m = Some(count),
-        ("cache_creation.ephemeral_1h_input_tokens", Leaf::Count(count)) => counts.cache_creation_1h = Some(count),
-        ("output_tokens", Leaf::Count(count)) => counts.output = Some(count),
+        ("input_tokens", Leaf::Count(count)) => counts.tokens.input = Some(count),
+        ("cache_read_input_tokens", Leaf::Count(count)) => counts.tokens.cache_read = Some(count),
+        ("cache_creation_input_tokens", Leaf::Count(count)) => counts.tokens.cache_creation = Some(count),
+        ("cache_creation.ephemeral_5m_input_tokens", Leaf::Count(count)) => counts.tokens.cache_creation_5m = Some(count),
+        ("cache_creation.ephemeral_1h_input_tokens", Leaf::Count(count)) => counts.tokens.cache_creation_1h = Some(count),
+        ("output_tokens", Leaf::Count(count)) => counts.tokens.output = Some(count),
         ("output_tokens_details.thinking_tokens", Leaf::Count(count)) => counts.thinking = Some(count),
         ("server_tool_use.web_search_requests", Leaf::Count(count)) => counts.web_search = Some(count),
         // Fetches are free: their tokens are in the input.
@@ -178,7 +213,10 @@ pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
         (_, Leaf::Text(_)) => {}
     });
     if has_iterations && let Some(iterations) = json::find(raw.get().as_bytes(), &[json::Step::Key("iterations".into())]) {
-        counts.take_iterations(iterations);
+        counts.iterations.take(iterations);
+        if let Some(served) = counts.iterations.served() {
+            answer.response_model = Some(served.clone());
+        }
     }
     answer.compose();
     true
@@ -189,40 +227,7 @@ pub(crate) fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
 impl Counts {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn unknown(&self) -> impl Iterator<Item = &UnknownUsage> {
-        self.unknown.iter().chain(&self.unknown_iterations)
-    }
-
-    /// Iterations of a message are parts of the totals, except compactions. An iteration of any other kind may run on another model and nothing
-    /// says whether the totals hold it: it is shown as unknown.
-    fn take_iterations(&mut self, iterations: &RawValue) {
-        self.compaction = Compaction::default();
-        self.unknown_iterations.clear();
-        let Ok(iterations) = serde_json::from_str::<Vec<&RawValue>>(iterations.get()) else {
-            return;
-        };
-        for iteration in iterations {
-            let kind = json::find(iteration.get().as_bytes(), &[json::Step::Key("type".into())]).and_then(json::text);
-            let kind = kind.as_deref().unwrap_or_default();
-            // It becomes a part of every field's name.
-            let kind = kind.get(..kind.floor_char_boundary(KIND_BYTES_MAX)).unwrap_or_default();
-            if matches!(kind, "message" | "fallback_message") {
-                continue;
-            }
-            json::leaves(iteration, |path, leaf| {
-                let Leaf::Count(count) = leaf else { return };
-                let compaction = &mut self.compaction;
-                let field = match (kind, path) {
-                    ("compaction", "input_tokens") => &mut compaction.input,
-                    ("compaction", "cache_read_input_tokens") => &mut compaction.cache_read,
-                    ("compaction", "cache_creation_input_tokens") => &mut compaction.cache_creation,
-                    ("compaction", "cache_creation.ephemeral_5m_input_tokens") => &mut compaction.cache_creation_5m,
-                    ("compaction", "cache_creation.ephemeral_1h_input_tokens") => &mut compaction.cache_creation_1h,
-                    ("compaction", "output_tokens") => &mut compaction.output,
-                    _ => return unknown(&mut self.unknown_iterations, &format!("iterations.{kind}.{path}"), count),
-                };
-                *field = field.saturating_add(count);
-            });
-        }
+        self.unknown.iter().chain(self.iterations.unknown())
     }
 }
 
@@ -232,30 +237,12 @@ impl Answer {
     /// Brings counts in Anthropic's convention into the ledger's.
     pub(crate) fn compose(&mut self) {
         let counts = &self.anthropic;
-        let more = &counts.compaction;
-        let add = |told: Option<u64>, more: u64| match (told, more) {
-            (None, 0) => None,
-            (told, more) => Some(told.unwrap_or_default().saturating_add(more)),
-        };
-        let split = counts
-            .cache_creation_5m
-            .unwrap_or_default()
-            .saturating_add(counts.cache_creation_1h.unwrap_or_default());
-        let has_split = counts.cache_creation_5m.is_some() || counts.cache_creation_1h.is_some();
-        let written = counts.cache_creation.or(has_split.then_some(split));
-        // A later total may be smaller than the split that only the first event told: then the split no longer says anything.
-        let split_holds = split <= written.unwrap_or_default();
+        let (total, parts) = counts
+            .iterations
+            .of_call(counts.tokens.checked(), self.response_model.as_ref());
         let usage = &mut self.usage;
-        usage.cache_read = add(counts.cache_read, more.cache_read);
-        usage.cache_creation = add(written, more.cache_creation);
-        usage.cache_creation_5m = add(counts.cache_creation_5m.filter(|_| split_holds), more.cache_creation_5m);
-        usage.cache_creation_1h = add(counts.cache_creation_1h.filter(|_| split_holds), more.cache_creation_1h);
-        let beside = usage
-            .cache_read
-            .unwrap_or_default()
-            .saturating_add(usage.cache_creation.unwrap_or_default());
-        usage.input = add(add(counts.input, more.input), beside);
-        usage.output = add(counts.output, more.output);
+        total.fill(usage);
+        usage.parts = parts;
         usage.reasoning = counts.thinking;
         usage.web_search = counts.web_search;
         usage.service_tier = if counts.fast {
@@ -265,7 +252,7 @@ impl Answer {
         };
         usage.region = counts.region.clone();
         usage.unknown.clear();
-        for field in counts.unknown.iter().chain(&counts.unknown_iterations) {
+        for field in counts.unknown.iter().chain(counts.iterations.unknown()) {
             unknown(&mut usage.unknown, &field.field, field.quantity);
         }
         usage.source = if usage.is_known() {

@@ -151,7 +151,9 @@ fn decode(payload: &[u8], decoded: &mut Vec<u8>) -> bool {
 fn native_chunk(answer: &mut Answer, data: &[u8]) {
     let has_metrics = peek::INVOCATION_METRICS.is_in(data);
     match peek::TYPE.first_text(data) {
-        Some(b"message_start" | b"message_delta" | b"message_stop" | b"error") => anthropic::event(answer, data),
+        Some(b"message_start" | b"message_delta" | b"message_stop" | b"content_block_start" | b"error") => {
+            anthropic::event(answer, data);
+        }
         Some(kind) if kind.ends_with(b"_delta") && !has_metrics => return,
         _ => {}
     }
@@ -192,6 +194,9 @@ pub(crate) fn invocation(answer: &mut Answer, document: &[u8]) -> bool {
     if images > 0 {
         answer.usage.images = Some(images);
         answer.usage.source = UsageSource::Reported;
+    }
+    if native.stop_reason.is_some_and(|reason| reason.get() == "\"refusal\"") {
+        anthropic::refusal(answer, document);
     }
     if let Some(usage) = native.usage {
         take_native_usage(answer, usage);
@@ -305,11 +310,11 @@ fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
     json::leaves(raw, |path, leaf| {
         let Leaf::Count(count) = leaf else { return };
         match path {
-            "inputTokens" => counts.input = Some(count),
-            "outputTokens" => counts.output = Some(count),
+            "inputTokens" => counts.tokens.input = Some(count),
+            "outputTokens" => counts.tokens.output = Some(count),
             // The second spelling is that of Nova's own bodies.
-            "cacheReadInputTokens" | "cacheReadInputTokenCount" => counts.cache_read = Some(count),
-            "cacheWriteInputTokens" | "cacheWriteInputTokenCount" => counts.cache_creation = Some(count),
+            "cacheReadInputTokens" | "cacheReadInputTokenCount" => counts.tokens.cache_read = Some(count),
+            "cacheWriteInputTokens" | "cacheWriteInputTokenCount" => counts.tokens.cache_creation = Some(count),
             "totalTokens" => {}
             "cacheDetails[].inputTokens" => details = true,
             path => unknown(&mut counts.unknown, path, count),
@@ -320,8 +325,8 @@ fn take_usage(answer: &mut Answer, raw: &RawValue) -> bool {
         let written = written.and_then(|raw| serde_json::from_str::<Vec<CacheDetail<'_>>>(raw.get()).ok());
         for detail in written.unwrap_or_default() {
             match detail.ttl.map(RawValue::get) {
-                Some("\"5m\"") => counts.cache_creation_5m = detail.input_tokens,
-                Some("\"1h\"") => counts.cache_creation_1h = detail.input_tokens,
+                Some("\"5m\"") => counts.tokens.cache_creation_5m = detail.input_tokens,
+                Some("\"1h\"") => counts.tokens.cache_creation_1h = detail.input_tokens,
                 // Another lifetime is a write like any other.
                 _ => {}
             }
@@ -338,10 +343,10 @@ fn take_metrics(answer: &mut Answer, raw: &RawValue) {
     json::leaves(raw, |path, leaf| {
         let Leaf::Count(count) = leaf else { return };
         match path {
-            "inputTokenCount" => counts.input = Some(count),
-            "outputTokenCount" => counts.output = Some(count),
-            "cacheReadInputTokenCount" => counts.cache_read = Some(count),
-            "cacheWriteInputTokenCount" => counts.cache_creation = Some(count),
+            "inputTokenCount" => counts.tokens.input = Some(count),
+            "outputTokenCount" => counts.tokens.output = Some(count),
+            "cacheReadInputTokenCount" => counts.tokens.cache_read = Some(count),
+            "cacheWriteInputTokenCount" => counts.tokens.cache_creation = Some(count),
             "invocationLatency" | "firstByteLatency" => {}
             path => unknown(&mut counts.unknown, path, count),
         }
@@ -375,8 +380,8 @@ impl Answer {
     /// Takes counts in place of earlier ones; cached tokens stand beside them.
     fn take_beside(&mut self, input: Option<u64>, output: Option<u64>) {
         let counts = &mut self.anthropic;
-        counts.input = input.or(counts.input);
-        counts.output = output.or(counts.output);
+        counts.tokens.input = input.or(counts.tokens.input);
+        counts.tokens.output = output.or(counts.tokens.output);
         self.compose();
     }
 

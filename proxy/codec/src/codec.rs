@@ -170,6 +170,26 @@ impl Codec {
         }
     }
 
+    /// Whether chat completions without such a version still read `max_completion_tokens` where `max_tokens` is missing: Anthropic's and Google's own
+    /// (their documentation of compatibility with OpenAI lists both), Groq's and xAI's (their references call the other deprecated). Of others it is
+    /// not known, and Mistral's refuse it.
+    pub(crate) fn reads_completion_tokens(&self) -> bool {
+        match &*self.dialect {
+            Dialect::Anthropic | Dialect::Gemini => true,
+            Dialect::OpenAi => matches!(self.name.as_str(), "groq" | "xai"),
+            _ => false,
+        }
+    }
+
+    /// Whether it is OpenAI's own words that are spoken, be it under Azure's paths.
+    pub(crate) fn is_openai(&self) -> bool {
+        match &*self.dialect {
+            Dialect::OpenAi => self.name.as_str() == "openai",
+            Dialect::Azure => true,
+            _ => false,
+        }
+    }
+
     /// An error in the provider's own JSON shape.
     pub fn error_body(&self, error: &ErrorBody<'_>) -> Bytes {
         match &*self.dialect {

@@ -6,7 +6,7 @@
 use tollgate_record::Name;
 
 use crate::members::Members;
-use crate::request::Edit;
+use crate::request::{Edit, GivenLimit};
 use crate::shape::Shape;
 use crate::{Codec, Endpoint, Request, json};
 
@@ -20,10 +20,13 @@ pub struct Defaults {
 }
 
 /// Where a shape has its limit on the tokens of an answer: names that it may have, the one that is written first.
-struct Limit {
+#[derive(Debug)]
+pub(crate) struct Limit {
     /// Object that it stands in; none is the body itself.
-    inside: Option<[&'static str; 2]>,
-    names: [&'static str; 2],
+    pub(crate) inside: Option<[&'static str; 2]>,
+    pub(crate) names: [&'static str; 2],
+    /// Whether the provider is known to read the second name as well as the first.
+    pub(crate) reads_both: bool,
 }
 
 // === impl Codec ===
@@ -31,41 +34,50 @@ struct Limit {
 impl Codec {
     /// Gives a request what it leaves out; `request` is what [`Codec::read`] found in the body.
     pub fn complete(&self, endpoint: &Endpoint, path_and_query: &str, body: &[u8], request: &mut Request, defaults: &Defaults) {
-        let mut first: Vec<String> = Vec::new();
-        let mut edits: Vec<Edit> = Vec::new();
-        let Some(models) = Members::of(body, &["model", "models"]) else {
-            return;
-        };
         if let Some(model) = &defaults.model
             && endpoint.model.is_none()
             && takes_model(&endpoint.shape)
+            && let Some(models) = Members::of(body, &["model", "models"])
             && !models.has_any()
         {
-            first.push(format!("\"model\":{}", serde_json::Value::from(model.as_str())));
+            request.given_at = Some((models.first, !models.empty));
+            request.given_model = Some(model.clone());
             request.model = Some(model.clone());
         }
-        if let Some(tokens) = defaults.max_tokens
-            && let Some(limit) = self.limit(&endpoint.shape, path_and_query)
-        {
-            limit.add(tokens, body, &mut first, &mut edits);
+        if let Some(tokens) = defaults.max_tokens {
+            self.limit_to(endpoint, path_and_query, body, request, tokens);
         }
-        if !first.is_empty() {
-            let mut text = first.join(",");
-            if !models.empty {
-                text.push(',');
-            }
-            edits.push(Edit::insert(models.first, text));
+    }
+
+    /// Limits the tokens of the answer of a request that has no limit of its own; of several limits that it is given the smallest holds. Nothing
+    /// happens to a request that cannot be given one: [`Codec::bounds`] tells which can.
+    pub fn limit_to(&self, endpoint: &Endpoint, path_and_query: &str, body: &[u8], request: &mut Request, tokens: u64) {
+        if request.given_limit.as_ref().is_some_and(|given| given.tokens <= tokens) {
+            return;
         }
-        request.default_edits = edits;
+        let Some(limit) = self.limit(&endpoint.shape, path_and_query) else {
+            return;
+        };
+        let Some(members) = Members::of(body, limit.inside.as_ref().unwrap_or(&limit.names)) else {
+            return;
+        };
+        if let Some(given) = limit.give(tokens, body, &members) {
+            request.given_at = Some((members.first, !members.empty));
+            request.given_limit = Some(given);
+        }
     }
 
     /// `max_completion_tokens` is what OpenAI's reasoning models take (its reference of chat completions: `max_tokens` is deprecated and not compatible
     /// with them); those who speak as OpenAI does all know the older name.
-    fn limit(&self, shape: &Shape, path_and_query: &str) -> Option<Limit> {
+    pub(crate) fn limit(&self, shape: &Shape, path_and_query: &str) -> Option<Limit> {
         let path = path_and_query.split('?').next().unwrap_or_default();
+        let mut reads_both = true;
         let (inside, names) = match shape {
             Shape::Chat if self.knows_completion_tokens(path_and_query) => (None, ["max_completion_tokens", "max_tokens"]),
-            Shape::Chat => (None, ["max_tokens", "max_completion_tokens"]),
+            Shape::Chat => {
+                reads_both = self.reads_completion_tokens();
+                (None, ["max_tokens", "max_completion_tokens"])
+            }
             Shape::Completion | Shape::Message | Shape::Units { output: true } => (None, ["max_tokens"; 2]),
             // Compacted ones know none.
             Shape::Response if !path.trim_end_matches('/').ends_with("/compact") => (None, ["max_output_tokens"; 2]),
@@ -77,12 +89,16 @@ impl Codec {
             Shape::Converse => (Some(["inferenceConfig"; 2]), ["maxTokens"; 2]),
             _ => return None,
         };
-        Some(Limit { inside, names })
+        Some(Limit {
+            inside,
+            names,
+            reads_both,
+        })
     }
 }
 
 /// Whether the body of such a request has the model, in a member `model`.
-fn takes_model(shape: &Shape) -> bool {
+pub(crate) fn takes_model(shape: &Shape) -> bool {
     match shape {
         Shape::Chat
         | Shape::Completion
@@ -109,32 +125,35 @@ fn takes_model(shape: &Shape) -> bool {
 // === impl Limit ===
 
 impl Limit {
-    fn add(&self, tokens: u64, body: &[u8], first: &mut Vec<String>, edits: &mut Vec<Edit>) {
+    /// The limit as it is written into a body of which these are the members; `None` if it says something itself.
+    fn give(&self, tokens: u64, body: &[u8], members: &Members<'_>) -> Option<GivenLimit> {
         let [name, _] = self.names;
         let limit = format!("\"{name}\":{tokens}");
-        let Some(inside) = &self.inside else {
-            if Members::of(body, &self.names).is_some_and(|members| !members.has_any()) {
-                first.push(limit);
-            }
-            return;
+        let first = |text| GivenLimit {
+            tokens,
+            first: Some(text),
+            edits: Vec::new(),
         };
-        let Some(objects) = Members::of(body, inside) else { return };
-        if !objects.has_any() {
-            let [object, _] = inside;
-            first.push(format!("\"{object}\":{{{limit}}}"));
-            return;
+        let Some([object, _]) = &self.inside else {
+            return (!members.has_any()).then(|| first(limit));
+        };
+        if !members.has_any() {
+            return Some(first(format!("\"{object}\":{{{limit}}}")));
         }
-        for object in objects.values(0).chain(objects.values(1)) {
+        let mut edits = Vec::new();
+        for object in members.values(0).chain(members.values(1)) {
             let Some(at) = json::span(body, object) else { continue };
             // A value that is no object is the provider's to refuse.
             match Members::of(object.get().as_bytes(), &self.names) {
-                Some(members) if !members.has_any() => {
-                    let comma = if members.empty { "" } else { "," };
-                    edits.push(Edit::insert(at.start + members.first, format!("{limit}{comma}")));
+                Some(inner) if !inner.has_any() => {
+                    let comma = if inner.empty { "" } else { "," };
+                    edits.push(Edit::insert(at.start + inner.first, format!("{limit}{comma}")));
                 }
                 _ => {}
             }
         }
+        let first = None;
+        (!edits.is_empty()).then_some(GivenLimit { tokens, first, edits })
     }
 }
 

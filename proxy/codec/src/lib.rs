@@ -10,6 +10,8 @@
 //! - `Codec::read(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &Bytes) -> Result<Request, BadRequest>`
 //! - `Codec::named_models(&self, &Endpoint, &HeaderMap, body: &[u8], &Request) -> Vec<Named>`, for rules about models
 //! - `Codec::complete(&self, &Endpoint, path_and_query: &str, body: &[u8], &mut Request, &Defaults)`, between `read` and `upstream_body`
+//! - `Codec::bounds(&self, &Endpoint, path_and_query: &str, &HeaderMap, body: &[u8], &Request) -> Bounds`, the most that the call can use
+//! - `Codec::limit_to(&self, &Endpoint, path_and_query: &str, body: &[u8], &mut Request, tokens: u64)`, of which a request's `Bounds::takes_limit` tells
 //! - `Codec::error_body(&self, &ErrorBody<'_>) -> Bytes`, and `error_header(&self, &ErrorBody<'_>)` where the shape has one
 //! - `Codec::rate_headers(&self, &[RateState], now: SystemTime)`, how rate limits stand in the provider's own shape
 //! - `Request { model, stream, .. }`, `upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes`, `edits_stream(&self) -> bool`
@@ -28,6 +30,7 @@ mod answer;
 mod anthropic;
 mod batch;
 mod bedrock;
+mod bounds;
 mod codec;
 mod cohere;
 mod collect;

@@ -37,8 +37,22 @@ pub struct Request {
     first_member: Option<(usize, bool)>,
     /// What asks for usage at the end of the stream.
     usage_edits: Vec<Edit>,
-    /// What gives it that which it leaves out.
-    pub(crate) default_edits: Vec<Edit>,
+    /// What it is given in front of its members, and where that is.
+    pub(crate) given_at: Option<(usize, bool)>,
+    /// The model that it is given, as it names none.
+    pub(crate) given_model: Option<Name>,
+    /// The limit on the tokens of its answer that it is given, as it has none.
+    pub(crate) given_limit: Option<GivenLimit>,
+}
+
+/// A limit on the tokens of an answer, and how it is written into a body.
+#[derive(Clone, Debug)]
+pub(crate) struct GivenLimit {
+    pub(crate) tokens: u64,
+    /// A member of the body.
+    pub(crate) first: Option<String>,
+    /// Or members of objects in it.
+    pub(crate) edits: Vec<Edit>,
 }
 
 /// A text that takes the place of a part of the body.
@@ -98,7 +112,9 @@ impl Request {
             models: top.models.iter().filter_map(|raw| json::span(body, raw)).collect(),
             first_member: memchr::memchr(b'{', body).map(|at| (at + 1, !top.empty)),
             usage_edits: Vec::new(),
-            default_edits: Vec::new(),
+            given_at: None,
+            given_model: None,
+            given_limit: None,
         };
         if ask_usage && stream {
             request.ask_usage(body, &top.stream_options);
@@ -163,17 +179,33 @@ impl Request {
     ///
     /// `body` is the one that was read; of another body nothing is edited that does not lie within it.
     pub fn upstream_body(&self, body: &Bytes, rename_model: Option<&str>) -> Bytes {
-        let mut edits: Vec<Edit> = self.default_edits.iter().chain(&self.usage_edits).cloned().collect();
-        if let Some(model) = rename_model {
-            let name = serde_json::Value::from(model).to_string();
-            if let Some((at, others)) = self.first_member.filter(|_| self.models.is_empty()) {
-                edits.push(Edit::insert(at, format!("\"model\":{name}{}", if others { "," } else { "" })));
+        let mut first: Vec<Cow<'_, str>> = Vec::new();
+        let mut edits: Vec<Edit> = Vec::new();
+        let model_member = |model: &str| Cow::Owned(format!("\"model\":{}", serde_json::Value::from(model)));
+        let mut first_at = self.given_at;
+        match rename_model {
+            Some(model) if self.models.is_empty() && self.first_member.is_some() => {
+                first.push(model_member(model));
+                first_at = self.first_member;
             }
-            edits.extend(self.models.iter().map(|at| Edit {
-                at: at.clone(),
-                text: Cow::Owned(name.clone()),
-            }));
+            Some(model) => {
+                let name = serde_json::Value::from(model).to_string();
+                edits.extend(self.models.iter().map(|at| Edit {
+                    at: at.clone(),
+                    text: Cow::Owned(name.clone()),
+                }));
+            }
+            None => first.extend(self.given_model.as_ref().map(|model| model_member(model.as_str()))),
         }
+        if let Some(limit) = &self.given_limit {
+            first.extend(limit.first.as_deref().map(Cow::Borrowed));
+            edits.extend(limit.edits.iter().cloned());
+        }
+        if let Some((at, others)) = first_at.filter(|_| !first.is_empty()) {
+            let comma = if others { "," } else { "" };
+            edits.insert(0, Edit::insert(at, format!("{}{comma}", first.join(","))));
+        }
+        edits.extend(self.usage_edits.iter().cloned());
         if edits.is_empty() {
             return body.clone();
         }
@@ -196,6 +228,16 @@ impl Request {
     /// Whether usage is asked for in the client's stead, so that a chunk has to be taken out of the answer: ask the upstream not to compress it.
     pub fn edits_stream(&self) -> bool {
         !self.usage_edits.is_empty()
+    }
+
+    /// Whether the model can be given another name: the body is a JSON object, which names it as is usual or is given it.
+    pub(crate) fn can_rename(&self) -> bool {
+        self.first_member.is_some()
+    }
+
+    /// Whether the body names the model as is usual.
+    pub(crate) fn names_model(&self) -> bool {
+        !self.models.is_empty()
     }
 
     fn ask_usage(&mut self, body: &[u8], given: &[&RawValue]) {

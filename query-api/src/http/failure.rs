@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use tollgate_usage_store::budgets::Unproved;
 
 use super::REQUEST_BYTES_MAX;
 use super::accept::SERVED;
@@ -21,6 +22,13 @@ pub(super) enum Failure {
     TooSlow(Duration),
     BadBody(String),
     Query(Error),
+    Unproved(Unproved),
+}
+
+impl From<Unproved> for Failure {
+    fn from(unproved: Unproved) -> Self {
+        Self::Unproved(unproved)
+    }
 }
 
 impl From<Error> for Failure {
@@ -52,7 +60,8 @@ impl Failure {
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-            Self::BadBody(_) => StatusCode::BAD_REQUEST,
+            Self::BadBody(_) | Self::Unproved(Unproved::Dimension { .. }) => StatusCode::BAD_REQUEST,
+            Self::Unproved(_) => StatusCode::NOT_FOUND,
             Self::Query(error) => match error {
                 // The request is right and understood; what it asks for is too much. 408 and 413 would speak of the request itself.
                 Error::Timeout { .. }
@@ -75,7 +84,9 @@ impl Failure {
             Self::NotJson => "unsupported_media_type",
             Self::TooLarge => "request_too_large",
             Self::TooSlow(_) => "request_timeout",
-            Self::BadBody(_) => "bad_request",
+            Self::BadBody(_) | Self::Unproved(Unproved::Dimension { .. }) => "bad_request",
+            Self::Unproved(Unproved::NoWindow { .. }) => "no_window",
+            Self::Unproved(Unproved::Unknown { .. }) => "unknown_budget",
             Self::Query(error) => error.code(),
         }
     }
@@ -88,6 +99,7 @@ impl Failure {
             Self::TooLarge => format!("the request has more than {REQUEST_BYTES_MAX} bytes"),
             Self::TooSlow(limit) => format!("the request's body took longer than {} s", limit.as_secs()),
             Self::BadBody(message) => message.clone(),
+            Self::Unproved(unproved) => unproved.to_string(),
             Self::Query(error) => error.to_string(),
         }
     }
@@ -104,7 +116,7 @@ impl Failure {
             }
             Self::NotJson | Self::BadBody(_) => Some(r#"send {"sql": "SELECT ..."} and, for placeholders, "params""#.to_owned()),
             Self::Query(error) => error.hint().map(str::to_owned),
-            Self::TooLarge | Self::TooSlow(_) => None,
+            Self::TooLarge | Self::TooSlow(_) | Self::Unproved(_) => None,
         }
     }
 }

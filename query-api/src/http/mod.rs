@@ -5,6 +5,7 @@
 
 mod accept;
 mod failure;
+mod proof;
 mod token;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{get, post};
 use futures::{Stream, StreamExt, stream};
 use serde::Deserialize;
 use serde_json::Value;
@@ -37,6 +38,7 @@ const QUERY_ID: &str = "x-tollgate-query-id";
 pub fn router(engine: Arc<Engine>, token: Token) -> Router {
     Router::new()
         .route("/api/query/v1/sql", post(sql))
+        .route("/api/query/v1/budgets/{name}/proof", get(proof::proof))
         .with_state(Endpoint { engine, token })
 }
 

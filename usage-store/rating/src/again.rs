@@ -10,14 +10,16 @@
 //! 4. Rows of another system have one line of meter `request`; they are refused, as are rows of which an amount left the column's range.
 //! 5. Searches are told by the query and by the grounded answer, and only the one that was billed is on a line. Where the other, had it
 //!    been told, would change the cost, the row is refused.
+//! 6. Of a call that was billed in parts, each model's lines say what it took in all, and not in how many parts of which sizes. Where the sizes change the
+//!    cost, the row is refused.
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
 
-use tollgate_record::{Amount, AmountError, Call, Cost, Meter, Name, Payer, Timestamp, UnknownUsage, Usage, UsageSource};
+use tollgate_record::{Amount, AmountError, Call, Cost, Meter, Name, Part, Payer, Timestamp, UnknownUsage, Usage, UsageSource};
 
-use super::{PriceBook, Quantity, quantities, rate};
+use super::{Asked, PriceBook, Quantity, Sizes, quantities, rate_with};
 
 /// What a row of table `usage` says that matters to its price.
 #[derive(Clone, Debug)]
@@ -88,6 +90,9 @@ pub enum Unratable {
     /// One of two counts of searches is missing.
     #[error("the row keeps only one of its two counts of searches, and this price list bills the other")]
     Searches,
+    /// Parts have sizes that are not kept.
+    #[error("the row keeps what each model took, not the sizes of its parts, and this price list has prices by size")]
+    Sizes,
     /// Too large.
     #[error("an amount exceeds 28 digits at these prices")]
     Overflow,
@@ -122,10 +127,22 @@ pub fn rate_again(book: &PriceBook, providers: &[Name], row: &Row<'_>) -> Result
         org: row.org.as_ref(),
         team: row.team.as_ref(),
     };
-    let rated = |usage: &Usage| rate(book, &call, payer, row.response_model.as_ref(), usage, row.start_time);
-    let cost = rated(&usage)?;
+    let rated = |usage: &Usage, sizes: Sizes| {
+        let asked = Asked {
+            call: &call,
+            payer,
+            response_model: row.response_model.as_ref(),
+            usage,
+            at: row.start_time,
+        };
+        rate_with(book, asked, sizes, |_| ())
+    };
+    let cost = rated(&usage, Sizes::Told)?;
+    if !usage.parts.is_empty() && rated(&usage, Sizes::Smallest)? != cost {
+        return Err(Unratable::Sizes);
+    }
     match other {
-        Some(other) if rated(&other)? != cost => Err(Unratable::Searches),
+        Some(other) if rated(&other, Sizes::Told)? != cost => Err(Unratable::Searches),
         _ => Ok(cost),
     }
 }
@@ -152,10 +169,28 @@ fn rebuilt(row: &Row<'_>) -> Result<(Usage, Option<Usage>), Unratable> {
         return Err(Unratable::NoCharges);
     }
     let mut billed = Billed::default();
+    let mut parts: Vec<BilledPart> = Vec::new();
     for line in lines {
-        billed.take(&mut usage, line)?;
+        match line.meter.split_once(':') {
+            Some((meter, model)) if meter != UNKNOWN => {
+                if !parts.iter().any(|part| part.model.as_str() == model) {
+                    parts.push(BilledPart::new(model)?);
+                }
+                let part = parts.iter_mut().find(|part| part.model.as_str() == model);
+                let part = part.ok_or(Unratable::Counts)?;
+                part.billed.take(&mut part.usage, &Line { meter, ..*line }, true)?;
+            }
+            _ => billed.take(&mut usage, line, false)?,
+        }
     }
-    let parts = [
+    let mut plain_billed = billed.input;
+    for part in &mut parts {
+        // Columns are of the whole call.
+        usage.add(&part.usage);
+        plain_billed = plain_billed.saturating_add(part.billed.input);
+        part.complete()?;
+    }
+    let inside = [
         usage.cache_read,
         usage.cache_creation,
         usage.audio_in,
@@ -163,11 +198,22 @@ fn rebuilt(row: &Row<'_>) -> Result<(Usage, Option<Usage>), Unratable> {
         usage.video_in,
         usage.tool_use_in,
     ];
-    let parts = parts.into_iter().flatten().fold(0, u64::saturating_add);
-    let plain = usage.input.unwrap_or(0).saturating_sub(parts);
-    let unbilled = plain.checked_sub(billed.input).ok_or(Unratable::Counts)?;
+    let inside = inside.into_iter().flatten().fold(0, u64::saturating_add);
+    let plain = usage.input.unwrap_or(0).saturating_sub(inside);
+    let unbilled = plain.checked_sub(plain_billed).ok_or(Unratable::Counts)?;
     usage.unbilled_in = (unbilled > 0).then_some(unbilled);
-    if !billed.is_of(&usage) {
+    let mut rest = usage.clone();
+    for part in parts {
+        rest.take_off(&part.usage);
+        if !part.billed.is_of(&part.usage) {
+            return Err(Unratable::Counts);
+        }
+        usage.parts.push(Part {
+            model: Some(part.model),
+            usage: part.usage,
+        });
+    }
+    if !billed.is_of(&rest) {
         return Err(Unratable::Counts);
     }
     let other = match (usage.web_search, usage.search_query) {
@@ -185,6 +231,50 @@ fn rebuilt(row: &Row<'_>) -> Result<(Usage, Option<Usage>), Unratable> {
     Ok((usage, other))
 }
 
+/// What stands before the `:` of a field that no codec knows.
+const UNKNOWN: &str = "unknown";
+
+/// The lines of one model, of a call that was billed in parts.
+struct BilledPart {
+    model: Name,
+    billed: Billed,
+    usage: Usage,
+}
+
+impl BilledPart {
+    fn new(model: &str) -> Result<Self, Unratable> {
+        Ok(Self {
+            model: Name::new(model).map_err(|_| Unratable::Counts)?,
+            billed: Billed::default(),
+            usage: Usage::default(),
+        })
+    }
+
+    /// Fills in what columns tell of a whole call.
+    fn complete(&mut self) -> Result<(), Unratable> {
+        let line = |meter: Meter| count(self.billed.of(meter), 1);
+        let sum = |counts: &[Option<u64>]| counts.iter().flatten().fold(0, |sum: u64, count| sum.saturating_add(*count));
+        let some = |sum: u64| (sum > 0).then_some(sum);
+        let usage = &mut self.usage;
+        let (read, written) = (line(Meter::CacheRead)?, line(Meter::CacheWrite)?);
+        let (output, reasoning) = (line(Meter::Output)?, line(Meter::Reasoning)?);
+        usage.cache_read = some(sum(&[Some(read), usage.cache_read_audio, usage.cache_read_image]));
+        usage.cache_creation = some(sum(&[Some(written), usage.cache_creation_5m, usage.cache_creation_1h]));
+        usage.output = some(sum(&[Some(output), Some(reasoning), usage.audio_out, usage.image_out]));
+        usage.reasoning = some(reasoning);
+        usage.input = some(sum(&[
+            Some(self.billed.input),
+            usage.cache_read,
+            usage.cache_creation,
+            usage.audio_in,
+            usage.image_in,
+            usage.video_in,
+            usage.tool_use_in,
+        ]));
+        Ok(())
+    }
+}
+
 /// The lines of a bill, by meter.
 #[derive(Debug, Default)]
 struct Billed {
@@ -194,8 +284,8 @@ struct Billed {
 }
 
 impl Billed {
-    /// Takes a line, and its count into the usage if no column has it.
-    fn take(&mut self, usage: &mut Usage, line: &Line<'_>) -> Result<(), Unratable> {
+    /// Takes a line, and its count into the usage if no column has it. Lines of several parts add up.
+    fn take(&mut self, usage: &mut Usage, line: &Line<'_>, several: bool) -> Result<(), Unratable> {
         let unknown_meter = || Unratable::Meter {
             meter: line.meter.to_owned(),
         };
@@ -207,10 +297,11 @@ impl Billed {
             return Ok(());
         }
         let meter = Meter::parse(line.meter).ok_or_else(unknown_meter)?;
-        if self.lines.iter().any(|(other, _)| *other == meter) {
-            return Err(Unratable::Counts);
+        match self.lines.iter_mut().find(|(other, _)| *other == meter) {
+            None => self.lines.push((meter, line.quantity)),
+            Some((_, quantity)) if several => *quantity = quantity.checked_add(line.quantity)?,
+            Some(_) => return Err(Unratable::Counts),
         }
-        self.lines.push((meter, line.quantity));
         let mut input = None;
         let place = match meter {
             Meter::Input => &mut input,
@@ -239,8 +330,8 @@ impl Billed {
         };
         let parts = if meter == Meter::Second { 1_000_000 } else { 1 };
         let counted = count(line.quantity, parts)?;
-        *place = Some(counted);
-        self.input = input.unwrap_or(self.input);
+        *place = Some(place.unwrap_or(0).saturating_add(counted));
+        self.input = self.input.saturating_add(input.unwrap_or(0));
         self.queries_priced |= meter == Meter::SearchQuery && line.priced;
         Ok(())
     }

@@ -8,6 +8,8 @@ use super::quantity::Quantity;
 /// The lines so far, and their sums.
 pub(super) struct Bill<'a> {
     source: UsageSource,
+    /// The model that lines are named by.
+    pub(super) label: Option<&'a Name>,
     pub(super) lines: Vec<BillLine<'a>>,
     total: Amount,
     list_total: Amount,
@@ -28,6 +30,7 @@ impl<'a> Bill<'a> {
     pub(super) fn new(source: UsageSource) -> Self {
         Self {
             source,
+            label: None,
             lines: Vec::with_capacity(4),
             total: Amount::ZERO,
             list_total: Amount::ZERO,
@@ -39,7 +42,7 @@ impl<'a> Bill<'a> {
     /// Adds a line; nothing for a quantity of zero.
     pub(super) fn charge(&mut self, meter: Meter, quantity: Quantity, deal: Option<Deal<'a>>) -> Result<(), AmountError> {
         let Some(deal) = deal else {
-            return self.without_price(meter, None, quantity);
+            return self.without_price(meter, self.label(), quantity);
         };
         if quantity.count == 0 {
             return Ok(());
@@ -53,7 +56,7 @@ impl<'a> Bill<'a> {
         self.lines.push(BillLine {
             charge: Charge {
                 meter,
-                field: None,
+                field: self.label(),
                 quantity: quantity.amount()?,
                 unit_price: Some(Quantity::whole(1).cost(price.price, price.per, share)?),
                 amount: Some(amount),
@@ -67,6 +70,10 @@ impl<'a> Bill<'a> {
     /// Adds what no meter counts.
     pub(super) fn unknown(&mut self, field: &str, quantity: u64) -> Result<(), AmountError> {
         self.without_price(Meter::Unknown, Some(field.into()), Quantity::whole(quantity))
+    }
+
+    fn label(&self) -> Option<Box<str>> {
+        self.label.map(|label| label.as_str().into())
     }
 
     fn without_price(&mut self, meter: Meter, field: Option<Box<str>>, quantity: Quantity) -> Result<(), AmountError> {
@@ -89,7 +96,7 @@ impl<'a> Bill<'a> {
     }
 
     /// The bill as a row has it.
-    pub(super) fn finish(self, deals: &Deals<'_>) -> Cost {
+    pub(super) fn finish(self, deals: &[Deals<'_>]) -> Cost {
         let status = match (self.unpriced, self.source) {
             (true, _) => CostStatus::Unpriced,
             (false, UsageSource::Estimated) => CostStatus::Estimated,
@@ -100,21 +107,21 @@ impl<'a> Bill<'a> {
             cost: self.priced.then_some(self.total),
             list_cost: self.priced.then_some(self.list_total),
             avoided_cost: None,
-            currency: deals.currency().cloned(),
+            currency: deals.iter().find_map(Deals::currency).cloned(),
             price_version: self.version(deals),
             charges: self.lines.into_iter().map(|line| line.charge).collect(),
         }
     }
 
-    /// The versions that were applied: those with negotiated prices, then that of the list prices.
-    fn version(&self, deals: &Deals<'_>) -> Option<Name> {
+    /// The versions that were applied: those with negotiated prices, then those of the list prices.
+    fn version(&self, deals: &[Deals<'_>]) -> Option<Name> {
+        let negotiated = self.lines.iter().filter_map(|line| line.deal?.negotiated());
         let mut versions: Vec<&Name> = Vec::new();
-        for version in self.lines.iter().filter_map(|line| line.deal?.negotiated()) {
+        for version in negotiated.chain(deals.iter().filter_map(Deals::list_version)) {
             if !versions.contains(&version) {
                 versions.push(version);
             }
         }
-        versions.extend(deals.list_version());
         match versions.as_slice() {
             [] => None,
             [one] => Some((*one).clone()),

@@ -37,6 +37,7 @@ struct Glob {
 }
 
 /// Whose price is asked for.
+#[derive(Clone, Copy)]
 pub(super) struct Query<'a> {
     pub(super) provider: Option<&'a Name>,
     pub(super) template: Option<&'a Name>,
@@ -79,6 +80,7 @@ pub(super) struct Prices<'a> {
 }
 
 /// A list that has terms for a call.
+#[derive(Clone)]
 pub(super) struct Offer<'a> {
     list: &'a List,
     /// What it has of the model, if it is not for everyone: then its prices are list prices.
@@ -149,7 +151,52 @@ impl PriceBook {
         });
         offers.collect()
     }
+
+    /// The first instant after the query's at which another price of the provider may hold.
+    pub(super) fn next_change(&self, query: &Query<'_>) -> Option<Timestamp> {
+        let periods = self.of_provider(query).flat_map(|list| {
+            let prices = list.source.prices.iter();
+            let adjustments = list.source.terms.adjustments.iter();
+            prices
+                .map(|price| (price.effective_from, price.effective_to))
+                .chain(adjustments.map(|adjustment| (adjustment.effective_from, adjustment.effective_to)))
+        });
+        periods
+            .flat_map(|(from, to)| [Some(from), to])
+            .flatten()
+            .filter(|change| *change > query.at)
+            .min()
+    }
+
+    /// The dated names of the model that was asked for: those that lists name, and one that stands for all others if a glob fits it.
+    pub(super) fn dated_names(&self, query: &Query<'_>) -> Vec<Name> {
+        let Some(asked) = query.request_model else { return Vec::new() };
+        let exact = self.of_provider(query).flat_map(|list| list.exact.keys());
+        let is_dated = |name: &&Name| without_date(name.as_str()) == Some(asked.as_str());
+        let mut names: Vec<Name> = exact.filter(is_dated).cloned().collect();
+        names.sort();
+        names.dedup();
+        let any = Name::new(&format!("{asked}{ANY_DATE}")).ok();
+        names.extend(any.filter(|name| {
+            self.of_provider(query).any(|list| {
+                let globs = list.globs.iter().map(|glob| &glob.pattern);
+                globs.chain(&list.adjusted).any(|pattern| pattern.is_match(name.as_str()))
+            })
+        }));
+        names
+    }
+
+    /// The lists for the call's provider and its template.
+    fn of_provider(&self, query: &Query<'_>) -> impl Iterator<Item = &List> {
+        let providers = [query.provider, query.template];
+        self.lists
+            .iter()
+            .filter(move |list| providers.contains(&Some(&list.source.provider)))
+    }
 }
+
+/// A date that no model has, and that stands for any.
+const ANY_DATE: &str = "-00000000";
 
 // === impl Query ===
 
@@ -322,7 +369,7 @@ fn version(list: &PriceList) -> Name {
 }
 
 /// The name without `-2026-01-01` or `-20260101` at its end, if it has such an end.
-fn without_date(model: &str) -> Option<&str> {
+pub(super) fn without_date(model: &str) -> Option<&str> {
     let is_date = |tail: &str, pattern: &str| {
         tail.len() == pattern.len()
             && tail
@@ -389,6 +436,12 @@ impl<'a> Prices<'a> {
         self.at(query.at).any(|price| price.meter == meter)
     }
 
+    /// The highest context tier that a call of this size is above, of any meter.
+    pub(super) fn context_tier(&self, query: &Query<'_>) -> Option<u64> {
+        let tiers = self.at(query.at).filter_map(|price| price.context_above);
+        tiers.filter(|above| query.input_tokens > *above).max()
+    }
+
     fn best(&self, meter: Meter, tier: Option<&Name>, query: &Query<'_>) -> Option<&'a Price> {
         self.at(query.at)
             .filter(|price| price.meter == meter && price.service_tier.as_ref() == tier)
@@ -397,7 +450,8 @@ impl<'a> Prices<'a> {
             .max_by_key(|price| (price.region.is_some(), price.context_above, price.effective_from))
     }
 
-    fn at(&self, at: Timestamp) -> impl Iterator<Item = &'a Price> {
+    /// Those that hold at an instant.
+    pub(super) fn at(&self, at: Timestamp) -> impl Iterator<Item = &'a Price> + use<'a> {
         let prices = &self.list.source.prices;
         self.places
             .iter()

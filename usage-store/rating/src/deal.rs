@@ -5,6 +5,7 @@ use tollgate_record::{Adjustment, Amount, AmountError, Meter, Name, Precedence, 
 use super::book::{Offer, PriceBook, Prices, Query, stand_in};
 
 /// Every price that holds for one call.
+#[derive(Clone)]
 pub(super) struct Deals<'a> {
     query: &'a Query<'a>,
     list: Option<Prices<'a>>,
@@ -58,10 +59,41 @@ impl<'a> Deals<'a> {
         Self { query, list, offers }
     }
 
+    /// The same lists, asked for another tier, region or context of the same model at the same time.
+    pub(super) fn again<'b>(&'b self, query: &'b Query<'b>) -> Deals<'b>
+    where
+        'a: 'b,
+    {
+        Deals {
+            query,
+            list: self.list,
+            offers: self.offers.clone(),
+        }
+    }
+
+    /// Every price of the model that holds at the time, in any tier, region and context.
+    pub(super) fn prices(&self) -> impl Iterator<Item = &'a Price> {
+        let offered = self.offers.iter().filter_map(Offer::prices);
+        let at = self.query.at;
+        self.list.into_iter().chain(offered).flat_map(move |prices| prices.at(at))
+    }
+
     /// The currency of every amount.
     pub(super) fn currency(&self) -> Option<&'a Name> {
         let prices = self.list.or_else(|| self.offers.iter().find_map(Offer::prices));
         prices.map(|prices| &prices.list().currency)
+    }
+
+    /// Looks at no prices.
+    pub(super) fn forget(&mut self) {
+        self.list = None;
+        self.offers.clear();
+    }
+
+    /// The highest context tier that a call of this size is above: calls with the same one have the same prices.
+    pub(super) fn context_tier(&self) -> Option<u64> {
+        let prices = self.list.into_iter().chain(self.offers.iter().filter_map(Offer::prices));
+        prices.filter_map(|prices| prices.context_tier(self.query)).max()
     }
 
     /// The version of the list that has the list prices.

@@ -6,7 +6,8 @@ use tollgate_record::{
 
 use super::book::{ModelName, PriceBook, Query};
 use super::deal::{self, Deal, Deals, Owed};
-use super::{bill, quantities};
+use super::portion::{Asked, Sizes};
+use super::rate_with;
 
 /// A cost and what it follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,19 +81,22 @@ pub fn explain(
     usage: &Usage,
     at: Timestamp,
 ) -> Result<Explanation, AmountError> {
-    let query = Query::new(call, payer, response_model, usage, at);
+    let asked = Asked {
+        call,
+        payer,
+        response_model,
+        usage,
+        at,
+    };
+    let mut lines = Vec::new();
+    let cost = rate_with(book, asked, Sizes::Told, |line| {
+        lines.push(Line::new(line.charge.clone(), line.list_amount, line.deal));
+    })?;
+    let query = asked.query();
     let deals = Deals::new(book, &query);
-    let quantities = quantities(usage);
-    let free = quantities.is_empty() && usage.unknown.is_empty();
-    let bill = bill(&deals, quantities, usage)?;
-    let lines = bill
-        .lines
-        .iter()
-        .map(|line| Line::new(line.charge.clone(), line.list_amount, line.deal));
-    let lines = lines.collect();
     let prices = Meter::PRICED.into_iter().filter_map(|meter| price(&deals, meter)).collect();
     Ok(Explanation {
-        cost: if free { Cost::free() } else { bill.finish(&deals) },
+        cost,
         tries: tries(book, &query),
         lines,
         prices,

@@ -30,6 +30,11 @@
 //!     prices counts as its list price too. A share is exact; the amount of a charge is rounded once, half to even.
 //! 13. A call has one currency: that of the first list with negotiated prices of the model, else that of the list prices. Prices of another one are not looked at.
 //!
+//! # What several models took
+//! 14. A call whose usage has parts ([`Usage::parts`]) is billed part by part, and what no part has with the call. A part of another model than the one that answered
+//!     takes the prices of that model's name, never those of the model that was asked for. Its size, not the call's, is held against context tiers (3).
+//!     Its charges name the model. All are in one currency; what has prices only in another one is without price.
+//!
 //! What was used and has no price is a charge without an amount, and the row is `unpriced`.
 
 pub mod again;
@@ -37,22 +42,27 @@ mod bill;
 mod book;
 mod deal;
 mod explain;
+mod limits;
 pub mod lists;
 mod pattern;
+mod portion;
 mod quantity;
 pub mod stored;
 #[cfg(test)]
 mod tests;
+pub mod worst;
 
 use tollgate_record::{AmountError, Call, Cost, Meter, Name, Payer, Timestamp, Usage};
 
-use bill::Bill;
-use book::Query;
+use bill::{Bill, BillLine};
 pub use book::{ModelName, PriceBook};
 use deal::Deals;
 pub use explain::{Applied, Explanation, Line, Try, explain};
+pub use limits::LimitBook;
 pub use lists::Unlisted;
+use portion::{Asked, Sizes};
 use quantity::{Quantity, quantities};
+pub use worst::{Dearest, Missing, Tokens, Worst, tokens, worst};
 
 /// Prices a call.
 ///
@@ -68,19 +78,44 @@ pub fn rate(
     usage: &Usage,
     at: Timestamp,
 ) -> Result<Cost, AmountError> {
-    let quantities = quantities(usage);
-    if quantities.is_empty() && usage.unknown.is_empty() {
+    let asked = Asked {
+        call,
+        payer,
+        response_model,
+        usage,
+        at,
+    };
+    rate_with(book, asked, Sizes::Told, |_| ())
+}
+
+/// Prices a call, and shows each line of its bill.
+fn rate_with(book: &PriceBook, asked: Asked<'_>, sizes: Sizes, each: impl FnMut(&BillLine<'_>)) -> Result<Cost, AmountError> {
+    let portions: Vec<_> = asked
+        .portions(book, sizes)
+        .into_iter()
+        .map(|portion| (quantities(&portion.usage), portion))
+        .filter(|(quantities, portion)| !quantities.is_empty() || !portion.usage.unknown.is_empty())
+        .collect();
+    if portions.is_empty() {
         return Ok(Cost::free());
     }
-    let query = Query::new(call, payer, response_model, usage, at);
-    let deals = Deals::new(book, &query);
-    Ok(bill(&deals, quantities, usage)?.finish(&deals))
+    let mut deals: Vec<_> = portions.iter().map(|(_, portion)| Deals::new(book, &portion.query)).collect();
+    let currency = deals.iter().find_map(Deals::currency);
+    for deals in deals.iter_mut().filter(|deals| deals.currency() != currency) {
+        deals.forget();
+    }
+    let mut bill = Bill::new(asked.usage.source);
+    for ((quantities, portion), deals) in portions.iter().zip(&deals) {
+        bill.label = portion.label;
+        charge(&mut bill, deals, quantities, &portion.usage)?;
+    }
+    bill.lines.iter().for_each(each);
+    Ok(bill.finish(&deals))
 }
 
 /// Charges what was used.
-fn bill<'a>(deals: &Deals<'a>, quantities: Vec<(Meter, Quantity)>, usage: &Usage) -> Result<Bill<'a>, AmountError> {
-    let mut bill = Bill::new(usage.source);
-    for (meter, quantity) in quantities {
+fn charge<'a>(bill: &mut Bill<'a>, deals: &Deals<'a>, quantities: &[(Meter, Quantity)], usage: &Usage) -> Result<(), AmountError> {
+    for &(meter, quantity) in quantities {
         match meter {
             // Without a price of its own, reasoning is output.
             Meter::Output => {
@@ -103,5 +138,5 @@ fn bill<'a>(deals: &Deals<'a>, quantities: Vec<(Meter, Quantity)>, usage: &Usage
     for unknown in &usage.unknown {
         bill.unknown(&unknown.field, unknown.quantity)?;
     }
-    Ok(bill)
+    Ok(())
 }

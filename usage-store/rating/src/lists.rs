@@ -93,7 +93,10 @@ impl Lists {
                 _ => None,
             },
         });
-        self.chosen.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned(), Arc::clone(&chosen));
+        self.chosen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(text.to_owned(), Arc::clone(&chosen));
         Ok(chosen)
     }
 

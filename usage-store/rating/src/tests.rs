@@ -7,7 +7,9 @@ use tollgate_record::{
 use super::{PriceBook, rate};
 
 mod negotiated;
+mod parts;
 mod properties;
+mod worst;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()

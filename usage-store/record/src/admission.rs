@@ -11,6 +11,8 @@ pub struct Bounds {
     pub input_tokens: u64,
     /// Whether the bound on the input is not known from the request: it refers to what is elsewhere, or has media that are no text.
     pub input_open: bool,
+    /// How often the model may read its input: once, and again after each call of a tool that the provider runs itself. 0 is read as 1.
+    pub passes: u64,
     /// Output tokens of one answer, where the request limits them.
     pub output_tokens: Option<u64>,
     /// Answers that are asked for: 1 where nothing is said; 0 if the endpoint gives no tokens.
@@ -48,9 +50,9 @@ pub struct Permit {
 }
 
 /// What was set aside for a call. Dropping it gives that back.
-pub trait Hold: std::any::Any + Send + Sync {
-    /// For the ledger that made it.
-    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send + Sync>;
+pub trait Hold: Send + Sync {
+    /// Leaves it to the call's row, which is on its way, to give that back.
+    fn keep(self: Box<Self>);
 }
 
 /// A budget and what is left of it.
@@ -106,6 +108,11 @@ pub enum Refusal {
     Unpriced(Box<UnpricedCall>),
     /// A rate limit.
     Rate(Box<OverRate>),
+    /// What a budget has spent is not known yet, because the table is out of reach. Trying again helps.
+    Unloaded {
+        /// Name of the budget.
+        budget: Name,
+    },
 }
 
 /// A budget that does not have what a call could come to.
@@ -155,6 +162,22 @@ pub struct OverRate {
 
 /// A call whose admission was decided.
 pub type Admission = Result<Permit, Refusal>;
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// Whether the call can use nothing that costs, whatever its price.
+    pub const fn is_nothing(&self) -> bool {
+        self.input_tokens == 0
+            && !self.input_open
+            && self.answers == 0
+            && self.images == 0
+            && self.characters == 0
+            && self.seconds == 0
+            && self.tool_calls == 0
+            && self.pages == 0
+    }
+}
 
 // === impl Permit ===
 

@@ -40,8 +40,11 @@ impl Amount {
     pub const ZERO: Self = Self(0);
     /// One unit (one dollar, one token).
     pub const ONE: Self = Self(10_i128.pow(Self::SCALE));
+    /// The largest amount of `Decimal(28, 12)`.
+    pub const MAX: Self = Self(10_i128.pow(Self::PRECISION as u32) - 1);
 
-    const MAX_UNITS: i128 = 10_i128.pow(Self::PRECISION as u32) - 1;
+    /// The most 10^-12 that fit.
+    pub const MAX_UNITS: i128 = 10_i128.pow(Self::PRECISION as u32) - 1;
 
     /// Makes an amount of `units` times 10^-12.
     ///

@@ -69,7 +69,7 @@ pub enum Meter {
 pub struct Charge {
     /// What was counted.
     pub meter: Meter,
-    /// The field's path, for [`Meter::Unknown`].
+    /// The field's path, for [`Meter::Unknown`]; else the model that used it, where a call is billed in parts.
     pub field: Option<Box<str>>,
     /// How much.
     pub quantity: Amount,
@@ -201,7 +201,7 @@ impl Meter {
 }
 
 impl Charge {
-    /// The text of `charges.meter`: the meter's name, or `unknown:` and the field's path.
+    /// The text of `charges.meter`: the meter's name, and behind a `:` the unknown field's path, or the model of a call that is billed in parts.
     pub fn meter_text(&self) -> std::borrow::Cow<'_, str> {
         match &self.field {
             Some(field) => format!("{}:{field}", self.meter.as_str()).into(),

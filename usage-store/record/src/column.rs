@@ -208,7 +208,7 @@ pub const USAGE: &[Column] = columns! {
         cost_status: Text required = |r| r.cost.status.as_str();
         /// Version of the price list that was applied; see table `prices`. With negotiated prices several, `+` between them.
         price_version: Text nullable = |r| r.cost.price_version.as_ref();
-        /// The bill: `amount = quantity * unit_price` of every meter, adding up to `cost`. Of a price with a discount, `unit_price` is rounded to twelve places and `amount` is not made of the rounded one.
+        /// The bill: `amount = quantity * unit_price` of every meter, adding up to `cost`; where several models took part, or several attempts, of every meter and model (`output:claude-opus-5`). Of a price with a discount, `unit_price` is rounded to twelve places and `amount` is not made of the rounded one.
         charges: Charges required = |r| r.cost.charges.as_slice();
     }
     "tools" {

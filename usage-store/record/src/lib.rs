@@ -9,6 +9,8 @@
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
 //! - [`admission`] is what is decided before a call is made, [`rule`] by what: budgets and rate limits.
 //! - [`ModelRules`] say which models may be called, [`AccessRules`] what the calls of a key, a service or a team may be.
+//! - [`limits`] are how much models read and write at most.
+//! - [`ModelRules`] say which models may be called.
 //! - [`column::USAGE`] declares every column of table `usage` once.
 
 mod access;
@@ -20,6 +22,7 @@ pub mod column;
 mod id;
 mod identity;
 mod ledger;
+pub mod limits;
 mod model_rules;
 mod name;
 mod outcome;
@@ -40,4 +43,4 @@ pub use name::{Name, NameError};
 pub use outcome::{Decision, Outcome};
 pub use price::{Adjustment, Payer, Precedence, Price, PriceList, Terms};
 pub use record::{Call, Record};
-pub use usage::{UnknownUsage, Usage, UsageSource};
+pub use usage::{Part, UnknownUsage, Usage, UsageSource};

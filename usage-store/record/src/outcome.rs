@@ -42,6 +42,11 @@ impl Outcome {
         Self::Imported,
     ];
 
+    /// Whether the call was never made.
+    pub const fn is_refused(self) -> bool {
+        matches!(self, Self::RefusedBudget | Self::RefusedRate | Self::RefusedPolicy)
+    }
+
     /// The value as it stands in column `outcome`.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -95,6 +95,19 @@ pub struct Usage {
     pub region: Option<Name>,
     /// Fields that no codec knows.
     pub unknown: Vec<UnknownUsage>,
+    /// Parts of the above that are billed one by one, each at its own model's price and by its own size; what no part has is billed with the
+    /// call. Not kept in the log: the call is rated before it is written there, and its charges name the models.
+    #[serde(skip)]
+    pub parts: Vec<Part>,
+}
+
+/// A part of what a call used that one model took by itself: an attempt that was declined, the attempt that answered, an advisor's advice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// The model; `None` is the one that answered.
+    pub model: Option<Name>,
+    /// Its counts, inside those of the call. The tier and the region are those of the call.
+    pub usage: Usage,
 }
 
 // === impl UsageSource ===
@@ -115,6 +128,8 @@ impl UsageSource {
 impl Usage {
     /// Most unknown fields kept of one call.
     pub const MAX_UNKNOWN: usize = 16;
+    /// Most parts kept of one call; codecs add what is more to those.
+    pub const MAX_PARTS: usize = 64;
 
     /// Whether the provider or the gateway counted anything that the call consists of: tokens, images, time, characters or pages. Calls of tools
     /// come on top of those.
@@ -125,5 +140,121 @@ impl Usage {
             || self.media_us.is_some()
             || self.characters.is_some()
             || self.pages.is_some()
+    }
+
+    /// Takes off what a part has, count by count; what was not reported stays so.
+    pub fn take_off(&mut self, part: &Self) {
+        for (count, taken) in self.counts_mut().into_iter().zip(part.counts()) {
+            *count = count.map(|count| count.saturating_sub(taken.unwrap_or(0)));
+        }
+    }
+
+    /// Adds what a part has, count by count; what neither reports stays so.
+    pub fn add(&mut self, part: &Self) {
+        for (count, added) in self.counts_mut().into_iter().zip(part.counts()) {
+            *count = match (*count, added) {
+                (None, None) => None,
+                (count, added) => Some(count.unwrap_or(0).saturating_add(added.unwrap_or(0))),
+            };
+        }
+    }
+
+    /// Everything that is counted and may be billed.
+    const fn counts(&self) -> [Option<u64>; 25] {
+        [
+            self.input,
+            self.cache_read,
+            self.cache_read_audio,
+            self.cache_read_image,
+            self.cache_creation,
+            self.cache_creation_5m,
+            self.cache_creation_1h,
+            self.audio_in,
+            self.image_in,
+            self.video_in,
+            self.tool_use_in,
+            self.unbilled_in,
+            self.output,
+            self.reasoning,
+            self.audio_out,
+            self.image_out,
+            self.web_search,
+            self.search_query,
+            self.maps_grounding,
+            self.file_search,
+            self.code_interpreter,
+            self.images,
+            self.media_us,
+            self.characters,
+            self.pages,
+        ]
+    }
+
+    /// As [`Self::counts`], in the same order.
+    const fn counts_mut(&mut self) -> [&mut Option<u64>; 25] {
+        [
+            &mut self.input,
+            &mut self.cache_read,
+            &mut self.cache_read_audio,
+            &mut self.cache_read_image,
+            &mut self.cache_creation,
+            &mut self.cache_creation_5m,
+            &mut self.cache_creation_1h,
+            &mut self.audio_in,
+            &mut self.image_in,
+            &mut self.video_in,
+            &mut self.tool_use_in,
+            &mut self.unbilled_in,
+            &mut self.output,
+            &mut self.reasoning,
+            &mut self.audio_out,
+            &mut self.image_out,
+            &mut self.web_search,
+            &mut self.search_query,
+            &mut self.maps_grounding,
+            &mut self.file_search,
+            &mut self.code_interpreter,
+            &mut self.images,
+            &mut self.media_us,
+            &mut self.characters,
+            &mut self.pages,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_stand_in_one_order() {
+        let mut usage = Usage::default();
+        for (place, count) in usage.counts_mut().into_iter().enumerate() {
+            *count = Some(place as u64);
+        }
+        let places: Vec<_> = (0..25).map(Some).collect();
+        assert_eq!(usage.counts().as_slice(), places);
+    }
+
+    #[test]
+    fn what_is_taken_off_can_be_added_again() {
+        let whole = Usage {
+            input: Some(10),
+            output: Some(7),
+            ..Usage::default()
+        };
+        let part = Usage {
+            input: Some(4),
+            cache_read: Some(1),
+            ..Usage::default()
+        };
+        let mut rest = whole.clone();
+        rest.take_off(&part);
+        assert_eq!((rest.input, rest.cache_read, rest.output), (Some(6), None, Some(7)));
+        rest.add(&part);
+        assert_eq!(
+            (rest.input, rest.cache_read, rest.output),
+            (whole.input, Some(1), whole.output)
+        );
     }
 }

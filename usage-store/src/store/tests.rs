@@ -35,7 +35,7 @@ async fn call(ledger: &dyn Ledger, number: u64) {
     open.settle(ending()).await.unwrap();
 }
 
-pub(super) async fn sql(tables: &dyn Tables, query: &str) -> RecordBatch {
+pub(crate) async fn sql(tables: &dyn Tables, query: &str) -> RecordBatch {
     let context = SessionContext::new();
     for (table, provider) in tables.snapshot().await.unwrap() {
         context.register_table(table, provider).unwrap();

@@ -11,6 +11,7 @@ pub(crate) mod versions;
 mod unreachable;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,11 +19,12 @@ use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableFunctionImpl, TableProvider};
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::ScalarUDF;
-use tollgate_record::BoxFuture;
+use tollgate_record::{BoxFuture, Timestamp};
 
 use self::lazy::Lazy;
 use self::pinned::UsageAt;
 use crate::Error;
+use crate::budgets::{Proof, Unproved};
 use crate::disk::{Disk, Os};
 use crate::history::History;
 use crate::hot::{Held, Hot, Recovering};
@@ -56,6 +58,15 @@ pub trait Tables: Send + Sync + 'static {
     /// The table functions: tables as they were, which are of no snapshot.
     fn functions(&self) -> Functions {
         Vec::new()
+    }
+
+    /// What a budget's counter rests on, at an instant or now; `per` names values of what it is kept apart by.
+    ///
+    /// # Errors
+    /// [`Unproved`]; always where no budgets are in force.
+    fn proof(&self, name: &str, per: &BTreeMap<String, String>, at: Option<Timestamp>) -> Result<Proof, Unproved> {
+        let (_, _) = (per, at);
+        Err(Unproved::Unknown { name: name.to_owned() })
     }
 
     /// Function `rate`, over the price lists as of now.
@@ -126,6 +137,7 @@ impl Tables for Shared {
             };
             let rows = Held::of(&pieces)?;
             let prices = lock(self.history()).batch()?;
+            let budgets = self.budgets_table()?;
             if !table.is_open() {
                 let unreachable = |schema| -> Arc<dyn TableProvider> {
                     let url = self.table_url();
@@ -136,10 +148,17 @@ impl Tables for Shared {
                     (rollup::NAME, unreachable(rollup::shown_schema())),
                     ("hot", hot(rows)),
                     ("prices", memory(prices)?),
+                    ("budgets", memory(budgets)?),
                 ]);
             }
-            tables(rows, Some(&table), hourly.as_ref(), prices)
+            let mut named = tables(rows, Some(&table), hourly.as_ref(), prices)?;
+            named.push(("budgets", memory(budgets)?));
+            Ok(named)
         })
+    }
+
+    fn proof(&self, name: &str, per: &BTreeMap<String, String>, at: Option<Timestamp>) -> Result<Proof, Unproved> {
+        Shared::proof(self, name, per, at)
     }
 
     fn functions(&self) -> Functions {

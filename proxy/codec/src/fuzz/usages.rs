@@ -48,6 +48,13 @@ fn check(usage: &Usage) {
             .iter()
             .all(|field| field.quantity > 0 && field.field.len() <= 600)
     );
+    assert!(usage.parts.len() <= Usage::MAX_PARTS);
+    let mut parts = Usage::default();
+    usage.parts.iter().for_each(|part| parts.add(&part.usage));
+    // What parts have is what the call has, or a part of it.
+    assert!(parts.input <= usage.input && parts.output <= usage.output);
+    assert!(parts.cache_read <= usage.cache_read && parts.cache_creation <= usage.cache_creation);
+    assert!(parts.cache_creation_5m <= usage.cache_creation_5m && parts.cache_creation_1h <= usage.cache_creation_1h);
 }
 
 fn completion(usage: &str) -> ((usize, Vec<u8>), (usize, Vec<u8>)) {

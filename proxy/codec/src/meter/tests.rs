@@ -7,6 +7,7 @@ mod broken;
 mod cases;
 mod cohere;
 mod gemini;
+mod iterations;
 mod media;
 mod mistral;
 mod openai;

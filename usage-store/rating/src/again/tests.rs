@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tollgate_record::{Cost, CostStatus, Price, PriceList};
 
 use super::*;
+use crate::rate;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -263,4 +264,89 @@ fn a_call_that_was_never_made_uses_its_tokens() {
         ..kept(&usage, &cost, &[])
     };
     assert_eq!(rate_again(&book, &[name("openai")], &row), Ok(cost));
+}
+
+/// Two attempts of the model that was asked for, one of another.
+fn attempted(sizes: [u64; 2]) -> Usage {
+    let part = |model: Option<&str>, input: u64, read: u64, output: u64| Part {
+        model: model.map(name),
+        usage: Usage {
+            input: Some(input),
+            cache_read: Some(read),
+            output: Some(output),
+            ..Usage::default()
+        },
+    };
+    let parts = vec![
+        part(None, sizes[0], 10, 5),
+        part(Some("m-2"), 40, 0, 7),
+        part(None, sizes[1], 20, 0),
+    ];
+    let mut usage = Usage {
+        source: UsageSource::Reported,
+        file_search: Some(3),
+        reasoning: Some(4),
+        ..Usage::default()
+    };
+    parts.iter().for_each(|part| usage.add(&part.usage));
+    Usage { parts, ..usage }
+}
+
+#[test]
+fn what_several_models_took_is_rated_again_by_model() {
+    let (again, fresh) = again(&attempted([60, 50]), &list(u32::MAX, 1), &list(u32::MAX, 7));
+    assert_eq!(again, Ok(fresh.clone()));
+    let meters = meters(&fresh);
+    assert_eq!(
+        meters,
+        [
+            "input:m-1",
+            "cache_read:m-1",
+            "output:m-1",
+            "input:m-2",
+            "output:m-2",
+            "file_search"
+        ]
+    );
+}
+
+#[test]
+fn parts_whose_sizes_matter_are_refused() {
+    // Output costs more above 150 tokens of input: neither attempt is that large, both together are.
+    let first = list(u32::MAX, 1);
+    let flat = PriceList {
+        prices: first
+            .prices
+            .iter()
+            .filter(|price| price.context_above.is_none())
+            .cloned()
+            .collect(),
+        ..first.clone()
+    };
+    let small = attempted([100, 90]);
+    assert_eq!(again(&small, &first, &first).0, Err(Unratable::Sizes));
+    let (flat_again, fresh) = again(&small, &first, &flat);
+    assert_eq!(flat_again, Ok(fresh));
+    // Lines of one model at two prices are one quantity.
+    let large = attempted([200, 90]);
+    let (flat_again, fresh) = again(&large, &first, &flat);
+    assert_eq!(flat_again, Ok(fresh));
+}
+
+#[test]
+fn what_an_attempt_used_and_nobody_bills_is_kept() {
+    let mut usage = attempted([60, 50]);
+    let refused = Usage {
+        input: Some(30),
+        unbilled_in: Some(30),
+        output: Some(0),
+        ..Usage::default()
+    };
+    usage.add(&refused);
+    usage.parts.push(Part {
+        model: Some(name("m-3")),
+        usage: refused,
+    });
+    let (again, fresh) = again(&usage, &list(u32::MAX, 1), &list(u32::MAX, 7));
+    assert_eq!(again, Ok(fresh));
 }

@@ -121,32 +121,6 @@ fn a_split_that_exceeds_a_later_total_is_dropped() {
 }
 
 #[test]
-fn compactions_are_added_and_other_iterations_are_not() {
-    let usage = messages()
-        .answer(
-            r#"{"type":"message","usage":{"input_tokens":100,"output_tokens":20,"iterations":[
-            {"type":"compaction","input_tokens":500,"cache_read_input_tokens":40,"cache_creation_input_tokens":0,"output_tokens":60},
-            {"type":"message","input_tokens":100,"output_tokens":20,"cache_read_input_tokens":0,"cache_creation_input_tokens":0},
-            {"type":"advisor_message","model":"other","input_tokens":7,"output_tokens":8,"cache_read_input_tokens":0,"cache_creation_input_tokens":0}],
-            "container_seconds":9}}"#,
-        )
-        .usage;
-    assert_eq!(
-        (usage.input, usage.cache_read, usage.output),
-        (Some(100 + 500 + 40), Some(40), Some(20 + 60))
-    );
-    let fields: Vec<_> = usage.unknown.iter().map(|field| (&*field.field, field.quantity)).collect();
-    assert_eq!(
-        fields,
-        [
-            ("container_seconds", 9),
-            ("iterations.advisor_message.input_tokens", 7),
-            ("iterations.advisor_message.output_tokens", 8)
-        ]
-    );
-}
-
-#[test]
 fn the_rate_limits_remainder_is_in_the_head() {
     let metered = messages()
         .header("anthropic-ratelimit-tokens-remaining", "79000")

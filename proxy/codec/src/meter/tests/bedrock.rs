@@ -367,3 +367,30 @@ fn the_path_names_the_model_and_an_abandoned_stream_is_drained() {
         "the path names the model, not the body"
     );
 }
+
+#[test]
+fn a_refusal_of_claudes_before_any_output_is_not_billed() {
+    // AWS's page "Fallback credit for refused requests" (November 2026): one token of output beside an empty content.
+    let refusal = |content: &str, category: &str| {
+        let body = format!(
+            r#"{{"id":"msg_1","type":"message","role":"assistant","model":"anthropic.claude-fable-5","content":[{content}],"stop_reason":"refusal",
+            "stop_details":{{"type":"refusal","category":"{category}","fallback_credit_token":"t"}},"usage":{{"input_tokens":106,"output_tokens":1}}}}"#
+        );
+        let usage = invoke("/model/anthropic.claude-fable-5/invoke").answer(&body).usage;
+        (usage.input, usage.unbilled_in, usage.output)
+    };
+    assert_eq!(refusal("", "cyber"), (Some(106), Some(106), Some(0)));
+    // "These billing rules apply on every platform" (Anthropic's documentation, "How refusals are billed", September 2026).
+    assert_eq!(refusal("", "bio"), (Some(106), None, Some(1)));
+    assert_eq!(refusal(r#"{"type":"text","text":"I"}"#, "cyber"), (Some(106), None, Some(1)));
+    let start = r#"{"type":"message_start","message":{"model":"m","content":[],"usage":{"input_tokens":106,"output_tokens":1}}}"#;
+    let text = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#;
+    let end = r#"{"type":"message_delta","delta":{"stop_reason":"refusal","stop_details":{"category":"cyber"}},"usage":{"output_tokens":3}}"#;
+    let streamed = |events: &[&str]| {
+        let body: Vec<u8> = events.iter().flat_map(|event| chunk(event)).collect();
+        let usage = invoke_stream(CLAUDE).answer_bytes(&body).usage;
+        (usage.input, usage.unbilled_in, usage.output)
+    };
+    assert_eq!(streamed(&[start, end]), (Some(106), Some(106), Some(0)));
+    assert_eq!(streamed(&[start, text, end]), (Some(106), None, Some(3)));
+}

@@ -1,0 +1,105 @@
+//! The SQL of a budget: its sum over table `usage`, as it loads, reconciles and proves a counter.
+//!
+//! What is counted is the same for all three, and the same as [`tollgate_budget::measured`] says of one row.
+
+use chrono::{DateTime, SecondsFormat};
+use tollgate_budget::{Span, step_us};
+use tollgate_record::rule::{Budget, Limit, Tokens, Window};
+use tollgate_record::{Name, Outcome};
+
+/// What a row adds, as an expression that is never null.
+fn measure(limit: &Limit) -> String {
+    match limit {
+        Limit::Money { .. } => "cost".to_owned(),
+        Limit::Tokens { of: Tokens::Input, .. } => "input_tokens".to_owned(),
+        Limit::Tokens { of: Tokens::Output, .. } => "output_tokens".to_owned(),
+        Limit::Tokens { of: Tokens::Total, .. } => "coalesce(input_tokens, 0) + coalesce(output_tokens, 0)".to_owned(),
+        Limit::Calls(_) => "1".to_owned(),
+    }
+}
+
+/// Which rows a limit looks at, beside `when` and the window.
+fn rows(limit: &Limit) -> Option<String> {
+    match limit {
+        Limit::Money { currency, .. } => Some(format!("currency = {}", quoted(currency.as_str()))),
+        Limit::Tokens { .. } => None,
+        Limit::Calls(_) => {
+            let refused: Vec<_> = Outcome::ALL.iter().filter(|outcome| outcome.is_refused()).map(|outcome| quoted(outcome.as_str())).collect();
+            Some(format!("corrects IS NULL AND outcome NOT IN ({})", refused.join(", ")))
+        }
+    }
+}
+
+/// The conditions of a budget in a window.
+fn conditions(budget: &Budget, span: Span) -> Vec<String> {
+    let mut all: Vec<String> = budget.when.iter().map(|when| format!("({when})")).collect();
+    all.extend(rows(&budget.limit));
+    all.push(format!("start_time >= {}", instant(span.start)));
+    all.push(format!("start_time < {}", instant(span.end)));
+    all
+}
+
+/// Columns `d0`, `d1`...: the budget's `per`, and `step` of a rolling window; then `own` and `others`.
+pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
+    let dimensions: Vec<String> = budget.per.iter().map(tollgate_record::rule::Dimension::text).collect();
+    let mut columns: Vec<String> = dimensions.iter().enumerate().map(|(place, text)| format!("{text} AS d{place}")).collect();
+    let mut groups = dimensions;
+    if let Window::Rolling { length_us } = budget.window {
+        let step = step_us(length_us);
+        let step = format!("CAST(start_time AS BIGINT) / {step} * {step}");
+        columns.push(format!("{step} AS step"));
+        groups.push(step);
+    }
+    let (measure, own) = (measure(&budget.limit), quoted(instance.as_str()));
+    columns.push(format!("sum(CASE WHEN instance = {own} THEN {measure} END) AS own"));
+    columns.push(format!("sum(CASE WHEN instance <> {own} THEN {measure} END) AS others"));
+    let mut text = format!("SELECT {} FROM usage WHERE {}", columns.join(", "), conditions(budget, span).join(" AND "));
+    if !groups.is_empty() {
+        text.push_str(&format!(" GROUP BY {}", groups.join(", ")));
+    }
+    text
+}
+
+/// The query that anyone may ask to see what a counter says: one row, one column.
+pub fn proof(budget: &Budget, span: Span, values: &[Option<Box<str>>]) -> String {
+    let mut all = conditions(budget, span);
+    all.extend(of_values(budget, values));
+    format!("SELECT sum({}) AS spent FROM usage WHERE {}", measure(&budget.limit), all.join(" AND "))
+}
+
+/// The calls that a budget refused in a window, the last one first.
+pub(super) fn refusals(budget: &Budget, span: Span, values: &[Option<Box<str>>]) -> String {
+    let outcome = quoted(Outcome::RefusedBudget.as_str());
+    let mut all = vec![
+        format!("outcome = {outcome}"),
+        format!("start_time >= {}", instant(span.start)),
+        format!("start_time < {}", instant(span.end)),
+    ];
+    all.extend(of_values(budget, values));
+    format!(
+        "SELECT call_id, start_time, decision['detail'] AS detail FROM (SELECT call_id, start_time, unnest(decisions) AS decision FROM usage WHERE {}) \
+         WHERE decision['policy'] = {} ORDER BY start_time DESC",
+        all.join(" AND "),
+        quoted(&format!("budget:{}", budget.name))
+    )
+}
+
+fn of_values<'a>(budget: &'a Budget, values: &'a [Option<Box<str>>]) -> impl Iterator<Item = String> + 'a {
+    budget.per.iter().zip(values).map(|(dimension, value)| match value {
+        Some(value) => format!("{} = {}", dimension.text(), quoted(value)),
+        None => format!("{} IS NULL", dimension.text()),
+    })
+}
+
+/// An instant as a literal.
+fn instant(us: i64) -> String {
+    match DateTime::from_timestamp_micros(us) {
+        Some(at) => format!("TIMESTAMP '{}'", at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
+        // Outside of what a calendar names: then no row is.
+        None => format!("to_timestamp_micros({us})"),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
