@@ -79,7 +79,7 @@ pub(crate) const fn status(code: Code) -> Option<StatusCode> {
         Code::UpgradeUnsupported => StatusCode::NOT_IMPLEMENTED,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-        Code::LedgerUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::LedgerUnavailable | Code::BudgetUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::UpstreamLookupFailed
         | Code::UpstreamConnectFailed
         | Code::UpstreamTlsFailed

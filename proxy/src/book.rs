@@ -213,7 +213,7 @@ pub(crate) const fn outcome_of(code: Code) -> Outcome {
         | Code::UpstreamTlsFailed
         | Code::UpstreamReset
         | Code::UpstreamProtocolError => Outcome::UpstreamError,
-        Code::BudgetExceeded | Code::UnpricedModel => Outcome::RefusedBudget,
+        Code::BudgetExceeded | Code::UnpricedModel | Code::BudgetUnavailable => Outcome::RefusedBudget,
         Code::RateLimitExceeded => Outcome::RefusedRate,
         _ => Outcome::RefusedPolicy,
     }

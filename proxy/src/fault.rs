@@ -139,6 +139,7 @@ pub enum Code {
     ProxyNotAllowed,
     BudgetExceeded,
     UnpricedModel,
+    BudgetUnavailable,
     RateLimitExceeded,
     MethodNotAllowed,
     UpgradeUnsupported,
@@ -217,7 +218,7 @@ impl Fault {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::MissingKey,
         Self::UnknownKey,
         Self::DisabledKey,
@@ -236,6 +237,7 @@ impl Code {
         Self::ProxyNotAllowed,
         Self::BudgetExceeded,
         Self::UnpricedModel,
+        Self::BudgetUnavailable,
         Self::RateLimitExceeded,
         Self::MethodNotAllowed,
         Self::UpgradeUnsupported,
@@ -281,6 +283,7 @@ impl Code {
             Self::ProxyNotAllowed => "proxy_not_allowed",
             Self::BudgetExceeded => "budget_exceeded",
             Self::UnpricedModel => "unpriced_model",
+            Self::BudgetUnavailable => "budget_unavailable",
             Self::RateLimitExceeded => "rate_limit_exceeded",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeUnsupported => "upgrade_unsupported",

@@ -14,6 +14,9 @@ const RETRY_AFTER_MAX: u64 = 3600;
 /// When to try again what waits for calls to end, in seconds.
 const RETRY_AFTER_CONCURRENCY: u64 = 1;
 
+/// When to try again where it is not known yet what is spent, in seconds.
+const RETRY_AFTER_UNLOADED: u64 = 1;
+
 /// A refusal, and when it was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
@@ -26,6 +29,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(_) => Code::BudgetExceeded,
             Refusal::Unpriced(_) => Code::UnpricedModel,
+            Refusal::Unloaded { .. } => Code::BudgetUnavailable,
             Refusal::Rate(_) => Code::RateLimitExceeded,
         }
     }
@@ -35,6 +39,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(over) => over.status,
             Refusal::Unpriced(call) => call.status,
+            Refusal::Unloaded { .. } => 503,
             Refusal::Rate(_) => 429,
         }
     }
@@ -47,6 +52,7 @@ impl Refused {
                 Some(seconds(left)).filter(|seconds| *seconds <= RETRY_AFTER_MAX)
             }
             Refusal::Unpriced(_) => None,
+            Refusal::Unloaded { .. } => Some(RETRY_AFTER_UNLOADED),
             Refusal::Rate(over) => match (over.retry_us, over.state.of) {
                 (Some(us), _) => Some(seconds(Duration::from_micros(us))),
                 (None, RateKind::Concurrency) => Some(RETRY_AFTER_CONCURRENCY),
@@ -59,6 +65,7 @@ impl Refused {
     pub(crate) fn is_final(&self) -> bool {
         match &self.refusal {
             Refusal::Budget(_) | Refusal::Unpriced(_) => true,
+            Refusal::Unloaded { .. } => false,
             Refusal::Rate(_) => self.retry_after().is_none(),
         }
     }
@@ -68,6 +75,7 @@ impl Refused {
         let policy = match &self.refusal {
             Refusal::Budget(over) => format!("budget:{}", over.budget),
             Refusal::Unpriced(call) => format!("budget:{}", call.budget),
+            Refusal::Unloaded { budget } => format!("budget:{budget}"),
             Refusal::Rate(over) => format!("rate_limit:{}", over.state.name),
         };
         Decision {
@@ -87,6 +95,10 @@ impl fmt::Display for Refused {
                 "budget {} cannot tell what this call could cost, since there is no price: {}; ask the operator to add it to a price list, \
                  or to set unpriced: admit",
                 call.budget, call.missing
+            ),
+            Refusal::Unloaded { budget } => write!(
+                f,
+                "budget {budget} does not know yet what is spent of it, because the ledger's table is out of reach; try again"
             ),
             Refusal::Rate(over) => rate(over, f),
         }
@@ -255,6 +267,23 @@ mod tests {
             "{busy}"
         );
         assert_eq!((busy.retry_after(), busy.is_final()), (Some(1), false));
+    }
+
+    #[test]
+    fn a_budget_that_does_not_know_what_is_spent_is_tried_again() {
+        let refused = Refused {
+            refusal: Refusal::Unloaded { budget: name("growth") },
+            at: at(0),
+        };
+        assert!(
+            refused.to_string().starts_with("budget growth does not know yet"),
+            "{refused}"
+        );
+        assert_eq!(
+            (refused.status(), refused.retry_after(), refused.is_final()),
+            (503, Some(1), false)
+        );
+        assert_eq!(&*refused.decision().policy, "budget:growth");
     }
 
     #[test]
