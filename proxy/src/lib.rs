@@ -13,7 +13,6 @@ mod admitted;
 mod answer;
 mod body;
 mod book;
-mod bounds;
 mod call;
 mod call_id;
 mod caller;

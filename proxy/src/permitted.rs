@@ -7,7 +7,6 @@ use tollgate_codec::{Defaults, Endpoint, Request};
 use tollgate_record::admission::{Hold, Permit};
 use tollgate_record::{Decision, Name};
 
-use crate::bounds;
 use crate::fault::Fault;
 use crate::identified::Identified;
 use crate::refusal::Refused;
@@ -73,7 +72,7 @@ impl Identified {
         }
         if let Some(tokens) = permit.max_tokens {
             let (codec, target) = (&asking.provider.codec, self.target(asking.start));
-            bounds::limit_to(codec, asking.endpoint, target, asking.body, asks, tokens);
+            codec.limit_to(asking.endpoint, target, asking.body, asks, tokens);
         }
         Ok(Permitted {
             told: told::of(&permit, &self.codec, SystemTime::now()),
@@ -91,14 +90,11 @@ impl Identified {
 
     /// Asks budgets and rate limits.
     fn reserve(&self, asking: &Asking<'_>, asks: &Request) -> Result<Permit, Fault> {
-        let bounds = bounds::of(
-            &asking.provider.codec,
-            asking.endpoint,
-            self.target(asking.start),
-            &self.head.headers,
-            asking.body,
-            asks,
-        );
+        let target = self.target(asking.start);
+        let bounds = asking
+            .provider
+            .codec
+            .bounds(asking.endpoint, target, &self.head.headers, asking.body, asks);
         let reserved = self.context.gateway.ledger.reserve(&self.intent, &bounds);
         reserved.map_err(|refusal| {
             let at = SystemTime::now();
