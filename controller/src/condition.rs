@@ -42,7 +42,7 @@ impl Condition {
         let text = value.text()?.resolved;
         let sql = text.trim();
         if sql.is_empty() {
-            value.wrong("is empty: leave it out, and every call is meant");
+            value.wrong("is empty: leave it out, and all are meant");
             return None;
         }
         if sql.len() > CONDITION_BYTES_MAX {

@@ -36,7 +36,8 @@ pub(crate) fn read(fields: &mut Fields<'_>) -> Option<Vec<Dimension>> {
     (dimensions.len() == count).then_some(dimensions)
 }
 
-fn dimension(item: &Value<'_>) -> Option<Dimension> {
+/// A column or a tag.
+pub(crate) fn dimension(item: &Value<'_>) -> Option<Dimension> {
     let text = item.text()?;
     if let Some(tag) = tag(&text.resolved) {
         if tag.is_empty() || tag.len() > TAG_BYTES_MAX || tag.chars().any(char::is_control) {
@@ -64,7 +65,7 @@ fn dimension(item: &Value<'_>) -> Option<Dimension> {
 }
 
 /// The name in `tags['name']`, where a quote stands twice as SQL has it.
-fn tag(text: &str) -> Option<String> {
+pub(crate) fn tag(text: &str) -> Option<String> {
     let quoted = text.strip_prefix("tags['")?.strip_suffix("']")?;
     let name = quoted.replace("''", "'");
     // A lone quote would have ended the name.

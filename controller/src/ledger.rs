@@ -135,7 +135,12 @@ impl Ledger {
         let ledger = Self {
             durability: fields.choice("durability", Durability::default(), &durabilities),
             flush: Flush::read(fields.map("flush")),
-            store: Store::read(fields.map("store"), &location, table.is_none() || location.is_some()),
+            store: Store::read(
+                fields.map("store"),
+                &location,
+                table.is_none() || location.is_some(),
+                "spec.ledger.table",
+            ),
             table: location,
             sync_interval: fields.duration("sync_interval", SYNC_INTERVAL, Duration::from_millis(1)..=10 * second),
             log_bytes: fields.size("log_bytes", LOG_BYTES, (1 << 20)..=(1 << 50)),

@@ -15,6 +15,7 @@ mod budget;
 pub mod condition;
 mod cross;
 mod dimension;
+pub mod exporter;
 mod field;
 pub mod gateway;
 pub mod hierarchy;
@@ -48,6 +49,7 @@ mod yaml;
 mod tests;
 
 pub use condition::{Condition, ConditionOf};
+pub use exporter::Exporter;
 pub use gateway::Gateway;
 pub use hierarchy::Hierarchy;
 pub use key::{ApiKey, AwsCredentials, CallersMay, KEY_CHARS_MAX, KEY_CHARS_MIN, SECRET_ACCESS_KEY_CHARS_MIN};

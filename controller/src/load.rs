@@ -15,6 +15,7 @@ use crate::ambiguous;
 use crate::budget::{self, Conditional};
 use crate::condition::Condition;
 use crate::cross;
+use crate::exporter::{self, Exporter};
 use crate::field::Document;
 use crate::gateway::Gateway;
 use crate::hierarchy::{Hierarchy, Member};
@@ -55,6 +56,8 @@ pub struct Resources {
     pub budgets: Vec<Budget>,
     /// Rate limits, in the order of the documents.
     pub rate_limits: Vec<RateLimit>,
+    /// Where rows are delivered to, in the order of the documents.
+    pub exporters: Vec<Exporter>,
     /// Every `when`, which is still to be read as SQL.
     pub conditions: Vec<Condition>,
     /// Limits of models, of the operator's own.
@@ -82,6 +85,7 @@ pub(crate) enum Kind {
     Budget,
     RateLimit,
     ModelLimits,
+    Exporter,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -99,6 +103,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("Budget", Kind::Budget),
     ("RateLimit", Kind::RateLimit),
     ("ModelLimits", Kind::ModelLimits),
+    ("Exporter", Kind::Exporter),
 ];
 
 /// A resource, its kind unpacked.
@@ -113,6 +118,7 @@ pub(crate) enum Resource {
     Budget(Box<Conditional<Budget>>),
     RateLimit(Box<Conditional<RateLimit>>),
     ModelLimits(ModelLimits),
+    Exporter(Box<Conditional<Exporter>>),
 }
 
 /// What could be read of a document.
@@ -317,6 +323,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
         hierarchy,
         budgets: Vec::new(),
         rate_limits: Vec::new(),
+        exporters: Vec::new(),
         conditions: Vec::new(),
         model_limits: Vec::new(),
         fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
@@ -340,6 +347,10 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
                 resources.conditions.extend(limit.condition);
             }
             Resource::ModelLimits(limits) => resources.model_limits.push(limits),
+            Resource::Exporter(exporter) => {
+                resources.exporters.push(exporter.rule);
+                resources.conditions.extend(exporter.condition);
+            }
         }
     }
     for key in &mut resources.keys {
@@ -452,6 +463,7 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
         Kind::Budget => budget::read(known, spec).map(Box::new).map(Resource::Budget),
         Kind::RateLimit => rate_limit::read(known, spec).map(Box::new).map(Resource::RateLimit),
         Kind::ModelLimits => model_limits::read(known, spec, shipped).map(Resource::ModelLimits),
+        Kind::Exporter => exporter::read(known, spec).map(Box::new).map(Resource::Exporter),
     };
     Some(Declared {
         document,

@@ -183,14 +183,14 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Reads the map; `table` is where the table lies, as far as that could be read.
-    pub(crate) fn read(mut fields: Fields<'_>, table: &Option<Table>, table_is_read: bool) -> Self {
+    /// Reads the map; `table` is what lies in the store, as far as that could be read, and `at` the field that tells it.
+    pub(crate) fn read(mut fields: Fields<'_>, table: &Option<Table>, table_is_read: bool, at: &str) -> Self {
         let cloud = match table {
             Some(Table::Bucket(cloud, _)) => Some(*cloud),
             _ => None,
         };
         if table_is_read {
-            report_unused(&fields, cloud);
+            report_unused(&fields, cloud, at);
         }
         let times = Duration::from_millis(10)..=Duration::from_secs(600);
         let addressings = [("path", Addressing::Path), ("virtual_hosted", Addressing::VirtualHosted)];
@@ -240,14 +240,14 @@ const FIELDS_OF: [(Cloud, &[&str]); 3] = [
     ),
 ];
 
-fn report_unused(fields: &Fields<'_>, cloud: Option<Cloud>) {
+fn report_unused(fields: &Fields<'_>, cloud: Option<Cloud>, at: &str) {
     let Some(cloud) = cloud else {
         for field in ["endpoint", "ca"]
             .iter()
             .chain(FIELDS_OF.iter().flat_map(|(_, fields)| *fields))
         {
             if fields.has(field) {
-                fields.wrong(field, "is not used: spec.ledger.table is in no object store");
+                fields.wrong(field, format!("is not used: {at} is in no object store"));
             }
         }
         return;
@@ -257,7 +257,7 @@ fn report_unused(fields: &Fields<'_>, cloud: Option<Cloud>) {
             fields.wrong(
                 name,
                 format!(
-                    "is not used: it is of {}://, and spec.ledger.table is {}://",
+                    "is not used: it is of {}://, and {at} is {}://",
                     other.scheme(),
                     cloud.scheme()
                 ),

@@ -308,13 +308,18 @@ impl Auth {
     }
 }
 
+/// Whether a header is none of a configuration's business.
+pub(crate) fn is_managed_header(name: &HeaderName) -> bool {
+    MANAGED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("x-tollgate-")
+}
+
 fn credential_header(value: &Value<'_>) -> Option<HeaderName> {
     let text = value.text()?;
     let Ok(name) = HeaderName::from_bytes(text.resolved.as_bytes()) else {
         value.wrong(format!("{} is no header name", text.quoted()));
         return None;
     };
-    if MANAGED_HEADERS.contains(&name.as_str()) || name.as_str().starts_with("x-tollgate-") {
+    if is_managed_header(&name) {
         value.wrong(format!(
             "{} cannot carry a credential: the gateway sets it itself",
             text.quoted()

@@ -11,10 +11,11 @@ use crate::fault::Code;
 
 /// How near the end of a budget's window must be for a client to be told when to come again, in seconds.
 const RETRY_AFTER_MAX: u64 = 3600;
-/// When to try again what waits for the table to be reached, in seconds: as often as the ledger tries.
-const RETRY_AFTER_UNLOADED: u64 = 5;
 /// When to try again what waits for calls to end, in seconds.
 const RETRY_AFTER_CONCURRENCY: u64 = 1;
+
+/// When to try again where it is not known yet what is spent, in seconds.
+const RETRY_AFTER_UNLOADED: u64 = 1;
 
 /// A refusal, and when it was made.
 #[derive(Clone, Debug)]
@@ -64,8 +65,8 @@ impl Refused {
     pub(crate) fn is_final(&self) -> bool {
         match &self.refusal {
             Refusal::Budget(_) | Refusal::Unpriced(_) => true,
-            Refusal::Rate(_) => self.retry_after().is_none(),
             Refusal::Unloaded { .. } => false,
+            Refusal::Rate(_) => self.retry_after().is_none(),
         }
     }
 
@@ -95,11 +96,11 @@ impl fmt::Display for Refused {
                  or to set unpriced: admit",
                 call.budget, call.missing
             ),
-            Refusal::Rate(over) => rate(over, f),
             Refusal::Unloaded { budget } => write!(
                 f,
-                "what budget {budget} has spent is not known, since the table cannot be reached at the moment, so none of its calls is served; try again"
+                "budget {budget} does not know yet what is spent of it, because the ledger's table is out of reach; try again"
             ),
+            Refusal::Rate(over) => rate(over, f),
         }
     }
 }
@@ -266,6 +267,23 @@ mod tests {
             "{busy}"
         );
         assert_eq!((busy.retry_after(), busy.is_final()), (Some(1), false));
+    }
+
+    #[test]
+    fn a_budget_that_does_not_know_what_is_spent_is_tried_again() {
+        let refused = Refused {
+            refusal: Refusal::Unloaded { budget: name("growth") },
+            at: at(0),
+        };
+        assert!(
+            refused.to_string().starts_with("budget growth does not know yet"),
+            "{refused}"
+        );
+        assert_eq!(
+            (refused.status(), refused.retry_after(), refused.is_final()),
+            (503, Some(1), false)
+        );
+        assert_eq!(&*refused.decision().policy, "budget:growth");
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) fn good(text: &str) -> Resources {
     }
 }
 
-/// The contract's example, less the kinds of later versions.
+/// The contract's example.
 const CONTRACT: &str = r#"
 apiVersion: tollgate/v1
 kind: Gateway
@@ -47,6 +47,10 @@ spec: {when: "team = 'growth'", per: [user_id], limit: {amount: "50", currency: 
 kind: RateLimit
 metadata: {name: bot-tpm}
 spec: {when: "service = 'bot'", per: [key_id], limit: {tokens: 100000}, window: 1m}      # or {requests: N}, {concurrency: N}
+---
+kind: Exporter
+metadata: {name: finance-moesif}
+spec: {type: moesif, url: "https://api.moesif.net", application_id: "${env:MOESIF_APPLICATION_ID}", when: "team = 'growth'"}   # otlp: endpoint, protocol grpc|http, signals
 "#;
 
 #[test]
@@ -98,7 +102,7 @@ fn the_contracts_example_loads() {
 #[test]
 fn secrets_are_in_no_debug_output() {
     let shown = format!("{:?}", good(CONTRACT));
-    for secret in ["sk-live", "tg-ads"] {
+    for secret in ["sk-live", "tg-ads", "moesif-0"] {
         assert!(!shown.contains(secret), "{shown}");
     }
 }

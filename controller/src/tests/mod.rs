@@ -1,6 +1,7 @@
 //! Configurations, good and bad, as users write them.
 
 mod bad;
+mod exporters;
 mod good;
 mod hostile;
 mod places;
@@ -24,6 +25,8 @@ fn environment(name: &str) -> Option<String> {
         "AWS_SECRET_ACCESS_KEY" => Some("aws-0123456789".to_owned()),
         "LEDGER_KEY_ID" => Some("AKIAEXAMPLE".to_owned()),
         "BATCH_SECRET_ACCESS_KEY" => Some("0123456789/abcdef+0123456789abcd".to_owned()),
+        "MOESIF_APPLICATION_ID" => Some("moesif-0123456789".to_owned()),
+        "WEBHOOK_SECRET" => Some("whsec-0123456789".to_owned()),
         "SHORT" => Some("secret5".to_owned()),
         "NOT_A_URL" => Some("secret value".to_owned()),
         "ROWS" => Some("1000".to_owned()),

@@ -82,8 +82,8 @@ pub(crate) type Reserving = Box<dyn Fn(&Intent, &Bounds) -> Admission + Send>;
 pub(crate) struct Held(Option<Arc<AtomicUsize>>);
 
 impl Hold for Held {
-    fn into_any(self: Box<Self>) -> Box<dyn std::any::Any + Send + Sync> {
-        self
+    fn keep(mut self: Box<Self>) {
+        self.0 = None;
     }
 }
 
@@ -198,9 +198,8 @@ impl Ledger for Shared {
             }
             ledger.held.lock().unwrap().push(hold.is_some());
             if let Some(hold) = hold {
-                let mut held = hold.into_any().downcast::<Held>().unwrap();
                 // It is the ledger's now.
-                held.0 = None;
+                hold.keep();
             }
             ledger.admitting.send_modify(|calls| *calls += 1);
             ledger.admit_gate.acquire().await.unwrap().forget();
