@@ -130,7 +130,6 @@ impl Identified {
             }
             self.allow(&provider, &plain)?;
         }
-        let is_unnamed = asks.model.is_none();
         self.complete(&provider, &endpoint, start, &body, &mut asks);
         self.intent.call.request_model.clone_from(&asks.model);
         self.intent.call.stream = asks.stream;
@@ -141,8 +140,8 @@ impl Identified {
             body: &body,
         };
         self.allow_call(&asking, &asks, renamed.as_ref())?;
-        let permitted = self.permit(&asking, &mut asks, is_unnamed)?;
-        if !is_unnamed && permitted.downgraded_to.is_some() {
+        let permitted = self.permit(&asking, &mut asks)?;
+        if permitted.downgraded_to.is_some() {
             renamed.clone_from(&permitted.downgraded_to);
         }
 

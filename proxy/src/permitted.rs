@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use tollgate_codec::{Defaults, Endpoint, Request};
+use tollgate_codec::{Endpoint, Request};
 use tollgate_record::admission::{Hold, Permit};
 use tollgate_record::{Decision, Name};
 
@@ -59,16 +59,18 @@ impl Identified {
         self.model_lists().try_for_each(|list| list.check(&named, runs))
     }
 
-    /// Asks budgets and rate limits, and changes the request as they say; `is_unnamed` is of a request that names no model itself.
+    /// Asks budgets and rate limits, and changes the request as they say.
     ///
     /// # Errors
     /// [`Fault::Refused`]; or that of a list that does not allow the model which a budget would have it ask.
-    pub(crate) fn permit(&mut self, asking: &Asking<'_>, asks: &mut Request, is_unnamed: bool) -> Result<Permitted, Fault> {
+    pub(crate) fn permit(&mut self, asking: &Asking<'_>, asks: &mut Request) -> Result<Permitted, Fault> {
         let mut permit = self.reserve(asking, asks)?;
         // Where the call is refused all the same, its row says what was decided before.
         self.decided = std::mem::take(&mut permit.decisions);
         if let Some(model) = &permit.model {
-            self.downgrade(model, asking, asks, is_unnamed)?;
+            // Every list must allow that one too.
+            self.model_lists().try_for_each(|list| list.check_one(model))?;
+            asks.model = Some(model.clone());
         }
         if let Some(tokens) = permit.max_tokens {
             let (codec, target) = (&asking.provider.codec, self.target(asking.start));
@@ -100,30 +102,5 @@ impl Identified {
             let at = SystemTime::now();
             Fault::Refused(Box::new(Refused { refusal, at }))
         })
-    }
-
-    /// Has another model asked; every list must allow that one too.
-    fn downgrade(&self, model: &Name, asking: &Asking<'_>, asks: &mut Request, is_unnamed: bool) -> Result<(), Fault> {
-        self.model_lists().try_for_each(|list| list.check_one(model))?;
-        if is_unnamed {
-            // It takes the place of the proxy's default, which stands in no body that the client sent.
-            let given = self
-                .route
-                .proxy()
-                .and_then(|proxy| proxy.defaults.clone())
-                .unwrap_or_default();
-            let defaults = Defaults {
-                model: Some(model.clone()),
-                ..given
-            };
-            asks.model = None;
-            let target = self.target(asking.start);
-            asking
-                .provider
-                .codec
-                .complete(asking.endpoint, target, asking.body, asks, &defaults);
-        }
-        asks.model = Some(model.clone());
-        Ok(())
     }
 }
