@@ -113,7 +113,7 @@ fn budget(over: &OverBudget, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     write!(
         f,
-        " is spent: of {} in its window {} are spent and {} are reserved for calls under way, and this call could come to {}; ",
+        " has too little left: of {} in its window {} are spent and {} are reserved for calls under way, and this call could come to {}; ",
         over.limit, over.spent, over.reserved, over.estimate
     )?;
     match over.resets {
@@ -229,7 +229,7 @@ mod tests {
         let refused = over_budget(Some(Timestamp::from_unix_us(1_796_083_200_000_000)));
         assert_eq!(
             refused.to_string(),
-            "budget growth of user_id ann, tags['env'] none is spent: of 50 USD in its window 49.99 USD are spent and 0.005 USD are reserved for \
+            "budget growth of user_id ann, tags['env'] none has too little left: of 50 USD in its window 49.99 USD are spent and 0.005 USD are reserved for \
              calls under way, and this call could come to 0.02 USD; the window resets at 2026-12-01T00:00:00Z"
         );
         let decision = refused.decision();

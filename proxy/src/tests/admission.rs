@@ -94,7 +94,7 @@ async fn a_call_over_budget_is_refused_in_the_providers_shape_with_all_numbers()
                 !head.headers.contains_key("retry-after"),
                 "the window ends in thousands of years"
             );
-            let told = "budget growth of user_id ann is spent: of 50 USD in its window 49.99 USD are spent and 0.005 USD are reserved for calls under \
+            let told = "budget growth of user_id ann has too little left: of 50 USD in its window 49.99 USD are spent and 0.005 USD are reserved for calls under \
                         way, and this call could come to 0.02 USD; the window resets at 9999-01-01T00:00:00Z";
             assert!(body.contains(told) && body.contains(kind), "{body}");
             assert!(body.to_ascii_lowercase().contains("budget_exceeded"), "{body}");

@@ -18,7 +18,7 @@ use crate::schema::{DECIMAL, data_type};
 const PROJECTED_FROM: i64 = 1;
 
 /// Its columns: name, type and meaning.
-pub const BUDGETS: &[(&str, Kind, &str)] = &[
+pub(crate) const BUDGETS: &[(&str, Kind, &str)] = &[
     ("name", Kind::Text, "Name of the budget."),
     ("per", Kind::Map, "What the counter is kept apart by, with its values; those that are null are left out."),
     ("window_start", Kind::Timestamp, "First instant of the window."),
