@@ -18,6 +18,7 @@ mod destination;
 mod durable;
 mod error;
 mod exporter;
+pub mod files;
 mod flight;
 mod http;
 mod json;
