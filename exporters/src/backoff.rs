@@ -18,7 +18,10 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), max: Duration::from_secs(60) }
+        Self {
+            first: Duration::from_millis(500),
+            max: Duration::from_secs(60),
+        }
     }
 }
 
@@ -38,7 +41,10 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    const BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(10) };
+    const BACKOFF: Backoff = Backoff {
+        first: Duration::from_secs(1),
+        max: Duration::from_secs(10),
+    };
 
     #[test]
     fn waits_double_up_to_the_limit_and_are_spread_over_their_upper_half() {

@@ -56,7 +56,14 @@ pub(crate) struct Batcher {
 
 impl Batcher {
     pub(crate) fn new(from: Cursor, limits: BatchLimits) -> Self {
-        Self { limits, ahead: from, ready: VecDeque::new(), filling: None, more: true, row_bytes: ROW_BYTES }
+        Self {
+            limits,
+            ahead: from,
+            ready: VecDeque::new(),
+            filling: None,
+            more: true,
+            row_bytes: ROW_BYTES,
+        }
     }
 
     /// Behind all that was read.
@@ -103,7 +110,11 @@ impl Batcher {
         let step = self.rows_to_read();
         for start in (0..rows).step_by(step) {
             let part = shaped.slice(start, step.min(rows - start));
-            let next = if start + step < rows { rows::behind(&part, &self.ahead) } else { page.next.clone() };
+            let next = if start + step < rows {
+                rows::behind(&part, &self.ahead)
+            } else {
+                page.next.clone()
+            };
             self.push(part, next, now)?;
         }
         Ok(())
@@ -111,11 +122,21 @@ impl Batcher {
 
     fn push(&mut self, part: RecordBatch, next: Cursor, now: Duration) -> Result<(), ArrowError> {
         let (rows, bytes) = (part.num_rows(), part.num_rows() * self.row_bytes);
-        if self.filling.as_ref().is_some_and(|filling| filling.rows + rows > self.limits.rows || filling.bytes + bytes > self.limits.bytes) {
+        if self
+            .filling
+            .as_ref()
+            .is_some_and(|filling| filling.rows + rows > self.limits.rows || filling.bytes + bytes > self.limits.bytes)
+        {
             self.close()?;
         }
         self.ahead.clone_from(&next);
-        let filling = self.filling.get_or_insert_with(|| Filling { parts: Vec::new(), rows: 0, bytes: 0, next: Cursor::default(), since: now });
+        let filling = self.filling.get_or_insert_with(|| Filling {
+            parts: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            next: Cursor::default(),
+            since: now,
+        });
         filling.parts.push(part);
         filling.rows += rows;
         filling.bytes += bytes;
@@ -133,14 +154,21 @@ impl Batcher {
                 [one] => one.clone(),
                 parts => concat_batches(&parts.first().expect("a batch that is filled has a part").schema(), parts)?,
             };
-            self.ready.push_back(Batch { rows, next: filling.next });
+            self.ready.push_back(Batch {
+                rows,
+                next: filling.next,
+            });
         }
         Ok(())
     }
 
     /// When the batch that is being filled goes out as it is.
     pub(crate) fn due(&self) -> Option<Duration> {
-        let linger = if self.more { self.limits.linger.max(FILLING_MAX) } else { self.limits.linger };
+        let linger = if self.more {
+            self.limits.linger.max(FILLING_MAX)
+        } else {
+            self.limits.linger
+        };
         self.filling.as_ref().map(|filling| filling.since + linger)
     }
 
@@ -164,7 +192,11 @@ mod tests {
     use crate::testing::rows_of;
 
     fn limits(rows: usize, bytes: usize) -> BatchLimits {
-        BatchLimits { rows, bytes, linger: Duration::from_secs(5) }
+        BatchLimits {
+            rows,
+            bytes,
+            linger: Duration::from_secs(5),
+        }
     }
 
     fn cursor(seq: u64) -> Cursor {
@@ -173,13 +205,19 @@ mod tests {
 
     fn page(places: std::ops::RangeInclusive<u64>, more: bool) -> Page {
         let next = cursor(*places.end());
-        Page { rows: rows_of("gw-1", places), next, more }
+        Page {
+            rows: rows_of("gw-1", places),
+            next,
+            more,
+        }
     }
 
     /// Every batch that can be taken: its rows, and the place that its cursor has.
     fn taken(batcher: &mut Batcher, now: Duration) -> Vec<(usize, u64)> {
         let place = |batch: &Batch| batch.next.0.values().next().unwrap().get();
-        std::iter::from_fn(|| batcher.take(now).unwrap()).map(|batch| (batch.rows.num_rows(), place(&batch))).collect()
+        std::iter::from_fn(|| batcher.take(now).unwrap())
+            .map(|batch| (batch.rows.num_rows(), place(&batch)))
+            .collect()
     }
 
     #[test]
@@ -189,7 +227,9 @@ mod tests {
         batcher.add(&page(11..=14, false), &Shape::default(), start).unwrap();
         assert_eq!(taken(&mut batcher, start), [(10, 10)]);
         assert_eq!(batcher.due(), Some(start + Duration::from_secs(5)));
-        batcher.add(&page(15..=16, false), &Shape::default(), start + Duration::from_secs(4)).unwrap();
+        batcher
+            .add(&page(15..=16, false), &Shape::default(), start + Duration::from_secs(4))
+            .unwrap();
         assert_eq!(taken(&mut batcher, start + Duration::from_secs(5)), [(6, 16)]);
         assert!(batcher.is_empty());
     }
@@ -224,7 +264,11 @@ mod tests {
         let now = Duration::ZERO;
         let mut batcher = Batcher::new(Cursor::default(), limits(10, usize::MAX));
         batcher.add(&page(1..=2, true), &Shape::default(), now).unwrap();
-        let nothing = Page { rows: rows_of("gw-1", 1..=1).slice(0, 0), next: cursor(50), more: false };
+        let nothing = Page {
+            rows: rows_of("gw-1", 1..=1).slice(0, 0),
+            next: cursor(50),
+            more: false,
+        };
         batcher.add(&nothing, &Shape::default(), now).unwrap();
         assert_eq!(batcher.ahead(), &cursor(50));
         assert_eq!(taken(&mut batcher, now + Duration::from_secs(5)), [(2, 50)]);

@@ -59,7 +59,10 @@ enum Next {
 
 impl Default for BreakerLimits {
     fn default() -> Self {
-        Self { failures_max: 5, open: Duration::from_secs(30) }
+        Self {
+            failures_max: 5,
+            open: Duration::from_secs(30),
+        }
     }
 }
 
@@ -67,8 +70,16 @@ impl Default for BreakerLimits {
 
 impl Breaker {
     pub(crate) fn new(limits: BreakerLimits, ambient: Arc<dyn Ambient>) -> Self {
-        let inner = Inner { state: State::Closed { failures: 0 }, not_before: Duration::ZERO };
-        Self { limits, ambient, inner: Mutex::new(inner), changed: Notify::new() }
+        let inner = Inner {
+            state: State::Closed { failures: 0 },
+            not_before: Duration::ZERO,
+        };
+        Self {
+            limits,
+            ambient,
+            inner: Mutex::new(inner),
+            changed: Notify::new(),
+        }
     }
 
     /// Waits until an attempt may be made.
@@ -83,7 +94,12 @@ impl Breaker {
             changed.as_mut().enable();
             let next = self.lock().next(self.ambient.elapsed());
             match next {
-                Next::Go => return Pass { breaker: self, told: false },
+                Next::Go => {
+                    return Pass {
+                        breaker: self,
+                        told: false,
+                    };
+                }
                 Next::At(until) => tokio::select! {
                     () = self.ambient.sleep_until(until) => {}
                     () = changed => {}
@@ -140,7 +156,9 @@ impl Pass<'_> {
     pub(crate) fn failed(mut self) {
         self.told = true;
         let limits = self.breaker.limits;
-        let open = State::Open { until: self.breaker.ambient.elapsed() + limits.open };
+        let open = State::Open {
+            until: self.breaker.ambient.elapsed() + limits.open,
+        };
         let mut inner = self.breaker.lock();
         inner.state = match inner.state {
             State::Closed { failures } if failures + 1 < limits.failures_max => State::Closed { failures: failures + 1 },
@@ -173,7 +191,10 @@ mod tests {
     use super::*;
     use crate::testing::Virtual;
 
-    const LIMITS: BreakerLimits = BreakerLimits { failures_max: 3, open: Duration::from_secs(30) };
+    const LIMITS: BreakerLimits = BreakerLimits {
+        failures_max: 3,
+        open: Duration::from_secs(30),
+    };
 
     fn closed() -> (Arc<Virtual>, Breaker) {
         let clock = Arc::new(Virtual::default());
@@ -194,7 +215,11 @@ mod tests {
         let (_, breaker) = closed();
         for succeeds in [false, false, true, false, false] {
             let pass = breaker.admit().await;
-            if succeeds { pass.succeeded() } else { pass.failed() }
+            if succeeds {
+                pass.succeeded()
+            } else {
+                pass.failed()
+            }
             assert!(!breaker.is_open());
         }
         breaker.admit().await.failed();

@@ -73,7 +73,9 @@ impl Kept {
     fn decode(bytes: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned())?;
         let (head, rest) = text.split_once('\n').ok_or("it has no second line")?;
-        let checksum = head.strip_prefix(MAGIC).ok_or_else(|| format!("it does not begin with {MAGIC}"))?;
+        let checksum = head
+            .strip_prefix(MAGIC)
+            .ok_or_else(|| format!("it does not begin with {MAGIC}"))?;
         let body = rest.strip_suffix('\n').ok_or("its end is missing")?;
         if checksum.trim() != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
             return Err("its checksum is wrong".to_owned());
@@ -91,7 +93,11 @@ impl CursorFile {
     /// [`Error::Name`], [`Error::Locked`], [`Error::File`].
     pub(crate) fn open(folder: &Path, name: &str) -> Result<(Self, Found), Error> {
         check(name)?;
-        fs::create_dir_all(folder).map_err(|source| Error::File { what: "make folder", path: folder.to_owned(), source })?;
+        fs::create_dir_all(folder).map_err(|source| Error::File {
+            what: "make folder",
+            path: folder.to_owned(),
+            source,
+        })?;
         let lock = lock(&folder.join(format!("{name}.lock")), name)?;
         let path = folder.join(format!("{name}.cursor"));
         let (newer, older) = (read(&path)?, read(&with_suffix(&path, ".old"))?);
@@ -101,11 +107,20 @@ impl CursorFile {
             (Some(Ok(kept)), _) => Found::Kept(kept),
             (None, Some(Ok(kept))) => Found::Older(kept, "it is missing".to_owned()),
             (Some(Err(reason)), Some(Ok(kept))) => Found::Older(kept, reason),
-            (Some(Err(reason)), _) | (None, Some(Err(reason))) => {
-                Found::Damaged(Error::CursorDamaged { name: name.to_owned(), path: path.clone(), reason })
-            }
+            (Some(Err(reason)), _) | (None, Some(Err(reason))) => Found::Damaged(Error::CursorDamaged {
+                name: name.to_owned(),
+                path: path.clone(),
+                reason,
+            }),
         };
-        Ok((Self { path, current, _lock: lock }, found))
+        Ok((
+            Self {
+                path,
+                current,
+                _lock: lock,
+            },
+            found,
+        ))
     }
 
     /// Replaces the cursor; what stood becomes the one before. Blocks until it is on disk.
@@ -113,7 +128,11 @@ impl CursorFile {
     /// # Errors
     /// [`Error::File`]; then what stood before, or the one before that, still counts.
     pub(crate) fn save(&mut self, kept: &Kept) -> Result<(), Error> {
-        let failed = |path: &Path, source| Error::File { what: "write cursor", path: path.to_owned(), source };
+        let failed = |path: &Path, source| Error::File {
+            what: "write cursor",
+            path: path.to_owned(),
+            source,
+        };
         let beside = with_suffix(&self.path, ".new");
         let content = kept.encode().map_err(|source| failed(&self.path, source))?;
         write_synced(&beside, &content).map_err(|source| failed(&beside, source))?;
@@ -139,11 +158,23 @@ fn check(name: &str) -> Result<(), Error> {
 }
 
 fn lock(path: &Path, name: &str) -> Result<File, Error> {
-    let failed = |source| Error::File { what: "lock", path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+    let failed = |source| Error::File {
+        what: "lock",
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { name: name.to_owned(), path: path.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked {
+            name: name.to_owned(),
+            path: path.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
@@ -152,7 +183,11 @@ fn read(path: &Path) -> Result<Option<Result<Kept, String>>, Error> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(Kept::decode(&bytes))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::File { what: "read cursor", path: path.to_owned(), source }),
+        Err(source) => Err(Error::File {
+            what: "read cursor",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -161,7 +196,11 @@ mod tests {
     use super::*;
 
     fn kept(seq: u64) -> Kept {
-        Kept { cursor: [(Name::new("gw-1").unwrap(), Seq::new(seq))].into(), delivered: seq, ..Kept::default() }
+        Kept {
+            cursor: [(Name::new("gw-1").unwrap(), Seq::new(seq))].into(),
+            delivered: seq,
+            ..Kept::default()
+        }
     }
 
     fn open(folder: &Path) -> Found {
@@ -194,7 +233,10 @@ mod tests {
             torn[at] ^= 0x10;
             for damaged in [&sound[..at], &torn] {
                 fs::write(&path, damaged).unwrap();
-                assert!(matches!(open(folder.path()), Found::Older(found, _) if found == kept(2)), "at byte {at}");
+                assert!(
+                    matches!(open(folder.path()), Found::Older(found, _) if found == kept(2)),
+                    "at byte {at}"
+                );
             }
         }
     }
@@ -237,9 +279,14 @@ mod tests {
                     fs::write(path, content).unwrap();
                 }
             }
-            let Found::Damaged(error) = open(folder.path()) else { panic!("{newer:?} and {older:?} were taken") };
+            let Found::Damaged(error) = open(folder.path()) else {
+                panic!("{newer:?} and {older:?} were taken")
+            };
             let said = error.to_string();
-            assert!(said.contains("a.cursor") && said.contains("tollgate exporter reset a --to beginning"), "{said}");
+            assert!(
+                said.contains("a.cursor") && said.contains("tollgate exporter reset a --to beginning"),
+                "{said}"
+            );
         }
     }
 
@@ -256,7 +303,10 @@ mod tests {
     fn names_that_are_paths_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["", ".", "..", ".a", "a/b", "a b", "\u{e4}", &"a".repeat(129)] {
-            assert!(matches!(CursorFile::open(folder.path(), name), Err(Error::Name { .. })), "{name:?}");
+            assert!(
+                matches!(CursorFile::open(folder.path(), name), Err(Error::Name { .. })),
+                "{name:?}"
+            );
         }
     }
 }

@@ -56,8 +56,15 @@ impl DeadFile {
     /// [`Error::File`].
     pub(crate) fn open(folder: &Path, name: &str) -> Result<Self, Error> {
         let path = folder.join(format!("{name}.dead"));
-        let bytes = cut_torn(&path).map_err(|source| Error::File { what: "open dead letters", path: path.clone(), source })?;
-        Ok(Self { path, bytes: Mutex::new(bytes) })
+        let bytes = cut_torn(&path).map_err(|source| Error::File {
+            what: "open dead letters",
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            path,
+            bytes: Mutex::new(bytes),
+        })
     }
 
     /// Bytes of the file.
@@ -89,7 +96,11 @@ impl DeadFile {
             }
             Ok(*bytes + lines.len() as u64)
         };
-        *bytes = write().map_err(|source| Error::File { what: "append to dead letters", path: self.path.clone(), source })?;
+        *bytes = write().map_err(|source| Error::File {
+            what: "append to dead letters",
+            path: self.path.clone(),
+            source,
+        })?;
         Ok(())
     }
 
@@ -102,10 +113,20 @@ impl DeadFile {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(source) => return Err(Error::File { what: "read dead letters", path: self.path.clone(), source }),
+            Err(source) => {
+                return Err(Error::File {
+                    what: "read dead letters",
+                    path: self.path.clone(),
+                    source,
+                });
+            }
         };
-        let letters = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<DeadLetter>(line).ok());
-        let by_place: BTreeMap<_, _> = letters.map(|letter| ((letter.instance.clone(), letter.seq), letter)).collect();
+        let letters = text
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<DeadLetter>(line).ok());
+        let by_place: BTreeMap<_, _> = letters
+            .map(|letter| ((letter.instance.clone(), letter.seq), letter))
+            .collect();
         Ok(by_place.into_values().collect())
     }
 
@@ -119,7 +140,11 @@ impl DeadFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             moved => moved.and_then(|()| sync_folder(&self.path)),
         };
-        moved.map_err(|source| Error::File { what: "clear dead letters", path: self.path.clone(), source })?;
+        moved.map_err(|source| Error::File {
+            what: "clear dead letters",
+            path: self.path.clone(),
+            source,
+        })?;
         *bytes = 0;
         Ok(())
     }
@@ -178,7 +203,10 @@ mod tests {
     #[test]
     fn a_torn_line_is_cut_off_and_the_next_one_is_whole() {
         let folder = tempfile::tempdir().unwrap();
-        DeadFile::open(folder.path(), "a").unwrap().append(&[letter(1, "x"), letter(2, "y")]).unwrap();
+        DeadFile::open(folder.path(), "a")
+            .unwrap()
+            .append(&[letter(1, "x"), letter(2, "y")])
+            .unwrap();
         let path = folder.path().join("a.dead");
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() - 3]).unwrap();

@@ -9,7 +9,9 @@ use crate::SourceError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name cannot be a file's.
-    #[error("exporter name {name:?} may have letters, digits, `-`, `_` and `.` only, does not begin with `.`, and has 1 to 128 bytes")]
+    #[error(
+        "exporter name {name:?} may have letters, digits, `-`, `_` and `.` only, does not begin with `.`, and has 1 to 128 bytes"
+    )]
     Name {
         /// The name.
         name: String,

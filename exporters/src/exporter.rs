@@ -69,7 +69,9 @@ pub fn open(
         Found::Nothing => (Kept::default(), Begun::New),
         Found::Kept(kept) => (kept, Begun::Set),
         Found::Older(kept, reason) => {
-            let error = format!("cursor {name}.cursor could not be used: {reason}; went on with the one before it, so some rows are sent again");
+            let error = format!(
+                "cursor {name}.cursor could not be used: {reason}; went on with the one before it, so some rows are sent again"
+            );
             shared.went_wrong(State::Stopped, error, ambient.now());
             (kept, Begun::Set)
         }
@@ -151,14 +153,21 @@ impl Exporter {
     pub async fn preview(&self) -> Result<Option<String>, Error> {
         let course = self.course();
         let from = self.shared.lock().cursor.clone();
-        let page = self.source.read(&from, course.settings.filter.as_deref(), PREVIEW_ROWS).await?;
+        let page = self
+            .source
+            .read(&from, course.settings.filter.as_deref(), PREVIEW_ROWS)
+            .await?;
         let shaped = as_usage(&page.rows).and_then(|rows| course.settings.shape.apply(&rows));
-        let rows = shaped.map_err(|error| SourceError { reason: error.to_string() })?;
+        let rows = shaped.map_err(|error| SourceError {
+            reason: error.to_string(),
+        })?;
         if rows.num_rows() == 0 {
             return Ok(None);
         }
         let shown = course.destination.preview(&rows);
-        shown.map(Some).ok_or_else(|| Error::NoPreview { name: self.name.to_string() })
+        shown.map(Some).ok_or_else(|| Error::NoPreview {
+            name: self.name.to_string(),
+        })
     }
 
     /// How it is, with its lag as of now.
@@ -197,7 +206,9 @@ impl Exporter {
     }
 
     async fn tell<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
-        let not_running = || Error::NotRunning { name: self.name.to_string() };
+        let not_running = || Error::NotRunning {
+            name: self.name.to_string(),
+        };
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| not_running())?;
         answer.await.map_err(|_| not_running())?
@@ -206,9 +217,16 @@ impl Exporter {
     // === for the runner ===
 
     /// Runs what blocks on a file on a thread where that is allowed.
-    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|_| Err(Error::NotRunning { name: self.name.to_string() }))
+        done.unwrap_or_else(|_| {
+            Err(Error::NotRunning {
+                name: self.name.to_string(),
+            })
+        })
     }
 
     pub(crate) fn course(&self) -> Arc<Course> {

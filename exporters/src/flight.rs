@@ -44,19 +44,44 @@ pub(crate) struct Landing {
 // === impl Course ===
 
 impl Course {
-    pub(crate) fn new(settings: Settings, destination: Arc<dyn Destination>, ambient: Arc<dyn Ambient>, shared: Arc<Shared>) -> Self {
-        let lanes = if destination.ordered() { 1 } else { settings.concurrency.max(1) };
-        Self { breaker: Breaker::new(settings.breaker, Arc::clone(&ambient)), lanes: Semaphore::new(lanes), settings, destination, ambient, shared }
+    pub(crate) fn new(
+        settings: Settings,
+        destination: Arc<dyn Destination>,
+        ambient: Arc<dyn Ambient>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let lanes = if destination.ordered() {
+            1
+        } else {
+            settings.concurrency.max(1)
+        };
+        Self {
+            breaker: Breaker::new(settings.breaker, Arc::clone(&ambient)),
+            lanes: Semaphore::new(lanes),
+            settings,
+            destination,
+            ambient,
+            shared,
+        }
     }
 
     /// The same once more, with nothing held against the far side.
     pub(crate) fn anew(&self) -> Self {
-        Self::new(self.settings.clone(), Arc::clone(&self.destination), Arc::clone(&self.ambient), Arc::clone(&self.shared))
+        Self::new(
+            self.settings.clone(),
+            Arc::clone(&self.destination),
+            Arc::clone(&self.ambient),
+            Arc::clone(&self.shared),
+        )
     }
 
     /// Batches that may be under way together.
     pub(crate) fn batches_max(&self) -> usize {
-        if self.destination.ordered() { 1 } else { self.settings.concurrency.max(1) }
+        if self.destination.ordered() {
+            1
+        } else {
+            self.settings.concurrency.max(1)
+        }
     }
 
     pub(crate) fn breaker_is_open(&self) -> bool {
@@ -68,7 +93,11 @@ impl Course {
     /// # Cancel safety
     /// If it is dropped the far side may have any part of the batch.
     pub(crate) async fn fly(self: Arc<Self>, batch: Batch, halt: CancellationToken) -> Option<Landing> {
-        let mut landing = Landing { next: batch.next, delivered: 0, dead: Vec::new() };
+        let mut landing = Landing {
+            next: batch.next,
+            delivered: 0,
+            dead: Vec::new(),
+        };
         let mut pieces = Pieces::of(batch.rows.num_rows());
         let mut failures = 0_u32;
         while let Some(piece) = pieces.next() {
@@ -83,7 +112,9 @@ impl Course {
                     dead.sort_unstable();
                     dead.dedup();
                     landing.delivered += (piece.len - dead.len()) as u64;
-                    landing.dead.extend(dead.into_iter().map(|place| self.letter(&rows, place, &answer)));
+                    landing
+                        .dead
+                        .extend(dead.into_iter().map(|place| self.letter(&rows, place, &answer)));
                     None
                 }
                 Delivery::Invalid { answer } => {
@@ -160,7 +191,13 @@ impl Course {
         // The schema has no row without a place; if one came, it would still be listed.
         let (instance, seq) = rows::place(rows, row).unwrap_or_else(|| (Name::new("?").expect("it is a name"), Seq::ZERO));
         let call_id = rows::text(rows, "call_id", row).unwrap_or_default().to_owned();
-        DeadLetter { call_id, instance, seq, time_us: self.ambient.now().unix_us(), answer: cut(answer) }
+        DeadLetter {
+            call_id,
+            instance,
+            seq,
+            time_us: self.ambient.now().unix_us(),
+            answer: cut(answer),
+        }
     }
 
     async fn pause(&self, wait: Duration, halt: &CancellationToken) -> Option<()> {

@@ -41,7 +41,9 @@ pub(crate) fn client(ca: Option<&[u8]>) -> Result<Client, ClientError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(pem) = ca {
-        let given: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| ClientError::Roots)?;
+        let given: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| ClientError::Roots)?;
         if given.is_empty() || roots.add_parsable_certificates(given).0 == 0 {
             return Err(ClientError::Roots);
         }
@@ -50,7 +52,10 @@ pub(crate) fn client(ca: Option<&[u8]>) -> Result<Client, ClientError> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let builder = Client::builder().tls_backend_preconfigured(tls).redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+    let builder = Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT);
     Ok(builder.user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION"))).build()?)
 }
 
@@ -58,7 +63,12 @@ pub(crate) fn client(ca: Option<&[u8]>) -> Result<Client, ClientError> {
 pub(crate) async fn delivery(answer: Result<Response, reqwest::Error>) -> Delivery {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(error) => return Delivery::Retry { after: None, reason: chain(&error) },
+        Err(error) => {
+            return Delivery::Retry {
+                after: None,
+                reason: chain(&error),
+            };
+        }
     };
     let (status, after) = (answer.status(), retry_after(&answer));
     if status.is_success() {
@@ -71,8 +81,12 @@ pub(crate) async fn delivery(answer: Result<Response, reqwest::Error>) -> Delive
 /// What a status that is no success means.
 fn of_status(status: StatusCode, after: Option<Duration>, said: String) -> Delivery {
     match status {
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => Delivery::Retry { after, reason: said },
-        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => Delivery::Invalid { answer: said },
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
+            Delivery::Retry { after, reason: said }
+        }
+        StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
+            Delivery::Invalid { answer: said }
+        }
         _ if status.is_server_error() => Delivery::Retry { after, reason: said },
         // A redirect, a credential, a path, a method: no row is at fault.
         _ => Delivery::Stuck { reason: said },
@@ -104,7 +118,10 @@ async fn said(mut answer: Response) -> String {
     }
     body.truncate(ANSWER_BYTES_MAX);
     let text = String::from_utf8_lossy(&body);
-    text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "")
+    text.split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .replace(char::is_control, "")
 }
 
 /// An error with its causes, without the address, which may hold a secret.

@@ -12,6 +12,8 @@ mod ambient;
 mod backoff;
 mod batch;
 mod breaker;
+#[cfg(test)]
+mod conformance;
 mod cursor;
 mod dead;
 mod destination;

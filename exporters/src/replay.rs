@@ -28,7 +28,12 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(crate) fn new(exporter: Exporter, from: Timestamp, to: Timestamp, halt: CancellationToken) -> Self {
-        Self { exporter, from, to, halt }
+        Self {
+            exporter,
+            from,
+            to,
+            halt,
+        }
     }
 
     pub(crate) async fn run(self) -> Result<u64, Error> {
@@ -36,7 +41,10 @@ impl Replay {
         let filter = self.filter(course.settings.filter.as_deref());
         // A call may have started before `to` and been written after any that started later: only what there is now ends the range.
         let (start, end) = (source.end(Some(self.from)).await?, source.end(None).await?);
-        let limits = BatchLimits { linger: std::time::Duration::ZERO, ..batch_limits(&course) };
+        let limits = BatchLimits {
+            linger: std::time::Duration::ZERO,
+            ..batch_limits(&course)
+        };
         let (mut batcher, mut delivered) = (Batcher::new(start, limits), 0);
         loop {
             while let Some(batch) = batcher.take(course.ambient.elapsed()).map_err(unusable)? {
@@ -47,16 +55,29 @@ impl Replay {
             }
             let page = source.read(batcher.ahead(), Some(&filter), batcher.rows_to_read()).await;
             let page = page.map_err(|error| self.cut(delivered, error.to_string()))?;
-            let rows = as_usage(&page.rows).and_then(|rows| self.within(&rows, &end)).map_err(unusable)?;
+            let rows = as_usage(&page.rows)
+                .and_then(|rows| self.within(&rows, &end))
+                .map_err(unusable)?;
             // At the end of the range the last batch is closed as if there were no more.
             let more = page.more && !passed(&page.next, &end);
-            batcher.add(&Page { rows, next: page.next, more }, &course.settings.shape, course.ambient.elapsed()).map_err(unusable)?;
+            batcher
+                .add(
+                    &Page {
+                        rows,
+                        next: page.next,
+                        more,
+                    },
+                    &course.settings.shape,
+                    course.ambient.elapsed(),
+                )
+                .map_err(unusable)?;
         }
     }
 
     async fn deliver(&self, course: &Arc<Course>, batch: crate::batch::Batch, before: u64) -> Result<u64, Error> {
         let landing = Arc::clone(course).fly(batch, self.halt.clone()).await;
-        let landing = landing.ok_or_else(|| self.cut(before, "the exporter was stopped or its configuration replaced".to_owned()))?;
+        let landing =
+            landing.ok_or_else(|| self.cut(before, "the exporter was stopped or its configuration replaced".to_owned()))?;
         let (dead, file) = (landing.dead, Arc::clone(self.exporter.dead()));
         let settled = landing.delivered + dead.len() as u64;
         {
@@ -91,15 +112,23 @@ impl Replay {
     }
 
     fn cut(&self, delivered: u64, reason: String) -> Error {
-        Error::ReplayCut { name: self.exporter.name().to_owned(), delivered, reason }
+        Error::ReplayCut {
+            name: self.exporter.name().to_owned(),
+            delivered,
+            reason,
+        }
     }
 }
 
 /// Whether a cursor lies at or behind another one.
 fn passed(cursor: &Cursor, end: &Cursor) -> bool {
-    end.0.iter().all(|(instance, last)| cursor.0.get(instance).is_some_and(|place| place >= last))
+    end.0
+        .iter()
+        .all(|(instance, last)| cursor.0.get(instance).is_some_and(|place| place >= last))
 }
 
 fn unusable(error: ArrowError) -> Error {
-    Error::Source(SourceError { reason: error.to_string() })
+    Error::Source(SourceError {
+        reason: error.to_string(),
+    })
 }

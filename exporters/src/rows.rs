@@ -21,7 +21,9 @@ pub(crate) fn int(rows: &RecordBatch, column: &str, row: usize) -> Option<i64> {
 /// The amount of a cell.
 pub(crate) fn amount(rows: &RecordBatch, column: &str, row: usize) -> Option<Amount> {
     let values = rows.column_by_name(column)?.as_primitive_opt::<Decimal128Type>()?;
-    (row < values.len() && values.is_valid(row)).then(|| values.value(row)).and_then(|units| Amount::from_units(units).ok())
+    (row < values.len() && values.is_valid(row))
+        .then(|| values.value(row))
+        .and_then(|units| Amount::from_units(units).ok())
 }
 
 /// The instant of a cell.
@@ -41,8 +43,10 @@ pub(crate) fn behind(rows: &RecordBatch, from: &Cursor) -> Cursor {
     let mut cursor = from.clone();
     let mut last: Option<Name> = None;
     for row in 0..rows.num_rows() {
-        let (Some(instance), Some(seq)) = (text(rows, "instance", row), int(rows, "seq", row).and_then(|seq| u64::try_from(seq).ok()))
-        else {
+        let (Some(instance), Some(seq)) = (
+            text(rows, "instance", row),
+            int(rows, "seq", row).and_then(|seq| u64::try_from(seq).ok()),
+        ) else {
             continue;
         };
         // Rows of one instance mostly stand together: the name is made once.
@@ -61,5 +65,8 @@ pub(crate) fn behind(rows: &RecordBatch, from: &Cursor) -> Cursor {
 
 /// Bytes of rows in memory, of a slice only its part.
 pub(crate) fn bytes(rows: &RecordBatch) -> usize {
-    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+    rows.columns()
+        .iter()
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(0))
+        .sum()
 }

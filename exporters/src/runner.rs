@@ -73,7 +73,15 @@ type Reading = Option<BoxFuture<'static, Result<Page, SourceError>>>;
 impl Runner {
     pub(crate) fn new(exporter: Exporter, commands: mpsc::Receiver<Command>, file: CursorFile, kept: Kept, begun: Begun) -> Self {
         let file = Arc::new(Mutex::new(file));
-        Self { exporter, commands, file, kept, begun, replays: JoinSet::new(), replay_halt: CancellationToken::new() }
+        Self {
+            exporter,
+            commands,
+            file,
+            kept,
+            begun,
+            replays: JoinSet::new(),
+            replay_halt: CancellationToken::new(),
+        }
     }
 
     /// Delivers until `stop`, then waits for the answers to what is under way (each within the timeout) and leaves the cursor behind what was accepted.
@@ -263,8 +271,16 @@ impl Runner {
 
     /// Waits until `at`, or until there are said to be new rows, and reads behind what was read.
     fn read(&self, batcher: &Batcher, course: &Course, at: Duration) -> BoxFuture<'static, Result<Page, SourceError>> {
-        let (source, woken, ambient) = (Arc::clone(self.exporter.source()), Arc::clone(self.exporter.woken()), self.ambient());
-        let (from, filter, rows) = (batcher.ahead().clone(), course.settings.filter.clone(), batcher.rows_to_read());
+        let (source, woken, ambient) = (
+            Arc::clone(self.exporter.source()),
+            Arc::clone(self.exporter.woken()),
+            self.ambient(),
+        );
+        let (from, filter, rows) = (
+            batcher.ahead().clone(),
+            course.settings.filter.clone(),
+            batcher.rows_to_read(),
+        );
         Box::pin(async move {
             if at > ambient.elapsed() {
                 tokio::select! {
@@ -317,7 +333,9 @@ impl Runner {
             (self.kept.delivered, self.kept.retried, self.kept.dead) = (status.delivered, status.retried, status.dead);
         }
         let (file, kept) = (Arc::clone(&self.file), self.kept.clone());
-        self.exporter.blocking(move || file.lock().unwrap_or_else(PoisonError::into_inner).save(&kept)).await
+        self.exporter
+            .blocking(move || file.lock().unwrap_or_else(PoisonError::into_inner).save(&kept))
+            .await
     }
 
     /// Waits before a file is written again; false if stopped.
@@ -369,18 +387,25 @@ impl Runner {
                 let course = self.exporter.course();
                 if settings.name != course.settings.name {
                     let problem = format!("is {}: a name is for ever, since the files bear it", settings.name);
-                    drop(reply.send(Err(Error::Setting { name: self.exporter.name().to_owned(), field: "name", problem })));
+                    drop(reply.send(Err(Error::Setting {
+                        name: self.exporter.name().to_owned(),
+                        field: "name",
+                        problem,
+                    })));
                     return;
                 }
                 self.end_replay().await;
                 let shared = Arc::clone(&course.shared);
-                self.exporter.set_course(Course::new(settings, destination, Arc::clone(&course.ambient), shared));
+                self.exporter
+                    .set_course(Course::new(settings, destination, Arc::clone(&course.ambient), shared));
                 drop(reply.send(Ok(())));
             }
             Command::Replay(from, to, reply) => {
                 while self.replays.try_join_next().is_some() {}
                 if !self.replays.is_empty() {
-                    drop(reply.send(Err(Error::Replaying { name: self.exporter.name().to_owned() })));
+                    drop(reply.send(Err(Error::Replaying {
+                        name: self.exporter.name().to_owned(),
+                    })));
                     return;
                 }
                 self.replay_halt = CancellationToken::new();
@@ -415,7 +440,10 @@ impl Runner {
 /// The limits of batches, the destination's own included.
 pub(crate) fn batch_limits(course: &Course) -> BatchLimits {
     let batch = course.settings.batch;
-    BatchLimits { rows: batch.rows.clamp(1, course.destination.rows_max().max(1)), ..batch }
+    BatchLimits {
+        rows: batch.rows.clamp(1, course.destination.rows_max().max(1)),
+        ..batch
+    }
 }
 
 /// The cursor of a start.

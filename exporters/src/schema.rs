@@ -37,9 +37,9 @@ pub(crate) fn as_usage(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         .fields()
         .iter()
         .map(|field| {
-            let column = rows.column_by_name(field.name()).ok_or_else(|| {
-                ArrowError::SchemaError(format!("the ledger's rows lack column `{}`", field.name()))
-            })?;
+            let column = rows
+                .column_by_name(field.name())
+                .ok_or_else(|| ArrowError::SchemaError(format!("the ledger's rows lack column `{}`", field.name())))?;
             cast(column, field.data_type())
         })
         .collect::<Result<Vec<_>, _>>()?;

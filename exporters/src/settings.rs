@@ -64,7 +64,11 @@ pub struct Settings {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { rows: 1000, bytes: 4 * 1024 * 1024, linger: Duration::from_millis(500) }
+        Self {
+            rows: 1000,
+            bytes: 4 * 1024 * 1024,
+            linger: Duration::from_millis(500),
+        }
     }
 }
 

@@ -86,7 +86,9 @@ impl Share {
     /// A share from 0 to 1; `None` if it is not between them.
     pub fn new(share: f64) -> Option<Self> {
         // 2^64: what is rounded is one call in 2^53.
-        (0.0..=1.0).contains(&share).then(|| Self((share * 18_446_744_073_709_551_616.0) as u64))
+        (0.0..=1.0)
+            .contains(&share)
+            .then(|| Self((share * 18_446_744_073_709_551_616.0) as u64))
     }
 
     fn takes(self, call_id: &str) -> bool {
@@ -96,7 +98,9 @@ impl Share {
 
 /// FNV-1a, then the finisher of SplitMix64, which spreads what FNV leaves in the low bits. Durable: the choice of a sample rests on it.
 fn hash(text: &str) -> u64 {
-    let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let fnv = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let mixed = (fnv ^ (fnv >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -107,7 +111,11 @@ fn hash(text: &str) -> u64 {
 impl Default for Shape {
     fn default() -> Self {
         let schema = usage_schema();
-        Self { sample: Share::ALL, cells: vec![Cells::Kept; schema.fields().len()], schema }
+        Self {
+            sample: Share::ALL,
+            cells: vec![Cells::Kept; schema.fields().len()],
+            schema,
+        }
     }
 }
 
@@ -119,18 +127,28 @@ impl Shape {
     pub fn new(sample: Share, columns: Option<&[String]>, redact: &[(String, Redaction)]) -> Result<Self, (&'static str, String)> {
         let usage = usage_schema();
         for name in columns.unwrap_or_default() {
-            usage.field_with_name(name).map_err(|_| ("columns", format!("has `{name}`, which is no column of table usage")))?;
+            usage
+                .field_with_name(name)
+                .map_err(|_| ("columns", format!("has `{name}`, which is no column of table usage")))?;
         }
         for (name, redaction) in redact {
-            let field = usage.field_with_name(name).map_err(|_| ("redact", format!("has `{name}`, which is no column of table usage")))?;
+            let field = usage
+                .field_with_name(name)
+                .map_err(|_| ("redact", format!("has `{name}`, which is no column of table usage")))?;
             if ALWAYS.contains(&name.as_str()) {
-                return Err(("redact", format!("has `{name}`, by which the far side knows a row: it always leaves as it is")));
+                return Err((
+                    "redact",
+                    format!("has `{name}`, by which the far side knows a row: it always leaves as it is"),
+                ));
             }
             if matches!(redaction, Redaction::Hash(_)) && *field.data_type() != DataType::Utf8 {
                 return Err(("redact", format!("hashes `{name}`, which is no text: remove it instead")));
             }
             if matches!(redaction, Redaction::Hash(key) if key.len() < 16) {
-                return Err(("redact", format!("hashes `{name}` with a key of less than 16 bytes, which can be guessed")));
+                return Err((
+                    "redact",
+                    format!("hashes `{name}` with a key of less than 16 bytes, which can be guessed"),
+                ));
             }
         }
         let cells: Vec<_> = usage
@@ -156,7 +174,11 @@ impl Shape {
                 _ => Arc::clone(field),
             })
             .collect();
-        Ok(Self { sample, schema: Arc::new(Schema::new(fields)), cells })
+        Ok(Self {
+            sample,
+            schema: Arc::new(Schema::new(fields)),
+            cells,
+        })
     }
 
     /// The part of `rows` that leaves, of the columns of [`usage_schema`].
@@ -184,7 +206,9 @@ impl Shape {
 }
 
 fn hashed(column: &ArrayRef, key: &[u8]) -> ArrayRef {
-    let Some(texts) = column.as_string_opt::<i32>() else { return new_null_array(column.data_type(), column.len()) };
+    let Some(texts) = column.as_string_opt::<i32>() else {
+        return new_null_array(column.data_type(), column.len());
+    };
     let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     let hashes: StringArray = texts
         .iter()
@@ -193,10 +217,13 @@ fn hashed(column: &ArrayRef, key: &[u8]) -> ArrayRef {
                 let mut mac = mac.clone();
                 mac.update(text.as_bytes());
                 let digest = mac.finalize().into_bytes();
-                digest.iter().take(HASH_BYTES).fold(String::with_capacity(HASH_BYTES * 2), |mut hex, byte| {
-                    let _ = write!(hex, "{byte:02x}");
-                    hex
-                })
+                digest
+                    .iter()
+                    .take(HASH_BYTES)
+                    .fold(String::with_capacity(HASH_BYTES * 2), |mut hex, byte| {
+                        let _ = write!(hex, "{byte:02x}");
+                        hex
+                    })
             })
         })
         .collect();
@@ -210,7 +237,10 @@ mod tests {
 
     fn shape(columns: Option<&[&str]>, redact: &[(&str, Redaction)]) -> Result<Shape, (&'static str, String)> {
         let columns: Option<Vec<String>> = columns.map(|columns| columns.iter().map(|&column| column.to_owned()).collect());
-        let redact: Vec<_> = redact.iter().map(|(column, redaction)| ((*column).to_owned(), redaction.clone())).collect();
+        let redact: Vec<_> = redact
+            .iter()
+            .map(|(column, redaction)| ((*column).to_owned(), redaction.clone()))
+            .collect();
         Shape::new(Share::ALL, columns.as_deref(), &redact)
     }
 
@@ -221,11 +251,18 @@ mod tests {
             let shape = Shape::new(Share::new(share).unwrap(), None, &[]).unwrap();
             let chosen = shape.apply(&rows).unwrap();
             assert_eq!(chosen.num_rows(), shape.apply(&rows).unwrap().num_rows());
-            (0..chosen.num_rows()).map(|row| rows::text(&chosen, "call_id", row).unwrap().to_owned()).collect()
+            (0..chosen.num_rows())
+                .map(|row| rows::text(&chosen, "call_id", row).unwrap().to_owned())
+                .collect()
         };
         let (tenth, half) = (ids(0.1), ids(0.5));
         // Five standard deviations of a fair draw: sqrt(10,000 * p * (1 - p)) is 30 and 50.
-        assert!(tenth.len().abs_diff(1000) < 150 && half.len().abs_diff(5000) < 250, "{} {}", tenth.len(), half.len());
+        assert!(
+            tenth.len().abs_diff(1000) < 150 && half.len().abs_diff(5000) < 250,
+            "{} {}",
+            tenth.len(),
+            half.len()
+        );
         assert!(tenth.iter().all(|id| half.contains(id)));
         assert_eq!((ids(0.0).len(), ids(1.0).len()), (0, 10_000));
         assert!(Share::new(1.5).is_none() && Share::new(f64::NAN).is_none());
@@ -239,7 +276,10 @@ mod tests {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             mixed ^ (mixed >> 31)
         };
-        assert_eq!((hash(""), hash("a")), (finish(0xcbf2_9ce4_8422_2325), finish(0xaf63_dc4c_8601_ec8c)));
+        assert_eq!(
+            (hash(""), hash("a")),
+            (finish(0xcbf2_9ce4_8422_2325), finish(0xaf63_dc4c_8601_ec8c))
+        );
     }
 
     #[test]
@@ -250,7 +290,12 @@ mod tests {
         for (column, field) in shaped.columns().iter().zip(rows.schema().fields()) {
             let leaves = ALWAYS.contains(&field.name().as_str()) || ["team", "cost"].contains(&field.name().as_str());
             let original = rows.column_by_name(field.name()).unwrap();
-            assert_eq!(column.null_count(), if leaves { original.null_count() } else { 3 }, "{}", field.name());
+            assert_eq!(
+                column.null_count(),
+                if leaves { original.null_count() } else { 3 },
+                "{}",
+                field.name()
+            );
         }
     }
 
@@ -258,15 +303,23 @@ mod tests {
     fn a_hash_is_the_same_for_the_same_text_and_key_only() {
         let rows = rows_of("gw-1", 1..=20);
         let hashes = |key: u8| -> Vec<String> {
-            let shaped = shape(None, &[("team", Redaction::Hash(vec![key; 16]))]).unwrap().apply(&rows).unwrap();
-            (0..20).map(|row| rows::text(&shaped, "team", row).unwrap().to_owned()).collect()
+            let shaped = shape(None, &[("team", Redaction::Hash(vec![key; 16]))])
+                .unwrap()
+                .apply(&rows)
+                .unwrap();
+            (0..20)
+                .map(|row| rows::text(&shaped, "team", row).unwrap().to_owned())
+                .collect()
         };
         let (one, other) = (hashes(1), hashes(2));
         for row in 0..20 {
             assert_eq!(one[row].len(), 32);
             assert_ne!(one[row], other[row]);
             for twin in 0..20 {
-                assert_eq!(one[row] == one[twin], rows::text(&rows, "team", row) == rows::text(&rows, "team", twin));
+                assert_eq!(
+                    one[row] == one[twin],
+                    rows::text(&rows, "team", row) == rows::text(&rows, "team", twin)
+                );
             }
         }
     }

@@ -16,7 +16,11 @@ pub(crate) struct Pieces(Vec<Piece>);
 impl Pieces {
     /// A batch in one piece.
     pub(crate) fn of(rows: usize) -> Self {
-        Self(if rows == 0 { Vec::new() } else { vec![Piece { start: 0, len: rows }] })
+        Self(if rows == 0 {
+            Vec::new()
+        } else {
+            vec![Piece { start: 0, len: rows }]
+        })
     }
 
     /// Takes the next piece.
@@ -35,8 +39,14 @@ impl Pieces {
             return false;
         }
         let left = piece.len / 2;
-        self.0.push(Piece { start: piece.start + left, len: piece.len - left });
-        self.0.push(Piece { start: piece.start, len: left });
+        self.0.push(Piece {
+            start: piece.start + left,
+            len: piece.len - left,
+        });
+        self.0.push(Piece {
+            start: piece.start,
+            len: left,
+        });
         true
     }
 }
@@ -64,7 +74,13 @@ mod tests {
     #[test]
     fn exactly_the_bad_rows_are_left_over_and_the_others_keep_their_order() {
         for rows in 0..20_usize {
-            for bad in [vec![], vec![0], vec![rows / 2], vec![0, rows.saturating_sub(1)], (0..rows).collect()] {
+            for bad in [
+                vec![],
+                vec![0],
+                vec![rows / 2],
+                vec![0, rows.saturating_sub(1)],
+                (0..rows).collect(),
+            ] {
                 let mut bad: Vec<_> = bad.into_iter().filter(|row| *row < rows).collect();
                 bad.dedup();
                 let (taken, dead, _) = delivered(rows, &bad);

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -37,9 +37,15 @@ pub(crate) fn rows_of(instance: &str, places: RangeInclusive<u64>) -> RecordBatc
 
 /// Rows as written.
 pub(crate) fn decoded(rows: &[Value]) -> RecordBatch {
-    let mut decoder = ReaderBuilder::new(usage_schema()).with_batch_size(rows.len().max(1)).build_decoder().unwrap();
+    let mut decoder = ReaderBuilder::new(usage_schema())
+        .with_batch_size(rows.len().max(1))
+        .build_decoder()
+        .unwrap();
     decoder.serialize(rows).unwrap();
-    decoder.flush().unwrap().unwrap_or_else(|| RecordBatch::new_empty(usage_schema()))
+    decoder
+        .flush()
+        .unwrap()
+        .unwrap_or_else(|| RecordBatch::new_empty(usage_schema()))
 }
 
 /// One row, as JSON.
@@ -48,11 +54,16 @@ pub(crate) fn row(instance: &str, seq: u64) -> Value {
     let start = chrono::DateTime::from_timestamp_micros(started).unwrap();
     let price = |text: &str| text.parse::<Amount>().unwrap();
     // 2.50 and 10 dollars a million tokens, and with a fifth off 2 and 8.
-    let (input_price, output_price) =
-        if seq.is_multiple_of(2) { (price("0.000002"), price("0.000008")) } else { (price("0.0000025"), price("0.00001")) };
+    let (input_price, output_price) = if seq.is_multiple_of(2) {
+        (price("0.000002"), price("0.000008"))
+    } else {
+        (price("0.0000025"), price("0.00001"))
+    };
     let of = |tokens: u64, price: Amount| Amount::from_integer(tokens).unwrap().checked_mul(price).unwrap();
     let (input, output) = (of(seq * 10, input_price), of(seq, output_price));
-    let list = of(seq * 10, price("0.0000025")).checked_add(of(seq, price("0.00001"))).unwrap();
+    let list = of(seq * 10, price("0.0000025"))
+        .checked_add(of(seq, price("0.00001")))
+        .unwrap();
     json!({
         "call_id": id_of(instance, seq), "request_id": id_of(instance, seq), "attempt": 1, "instance": instance, "seq": seq,
         "start_time": start.to_rfc3339(), "start_date": start.date_naive().to_string(), "duration_us": 1_500_000,
@@ -115,11 +126,7 @@ impl Memory {
 }
 
 impl Inner {
-    fn read(&mut self, from: &Cursor, rows_max: usize) -> Result<Page, SourceError> {
-        if self.failures > 0 {
-            self.failures -= 1;
-            return Err(SourceError { reason: "the table is away".to_owned() });
-        }
+    fn page(&self, from: &Cursor, rows_max: usize) -> Page {
         let (mut next, mut room, mut more) = (from.clone(), rows_max, false);
         let mut slices = Vec::new();
         for (instance, part) in &self.parts {
@@ -133,13 +140,26 @@ impl Inner {
                 next.0.insert(instance.clone(), Seq::new((passed + taken) as u64));
             }
         }
-        Ok(Page { rows: concat_batches(&usage_schema(), &slices).unwrap(), next, more })
+        Page {
+            rows: concat_batches(&usage_schema(), &slices).unwrap(),
+            next,
+            more,
+        }
     }
 }
 
 impl Source for Memory {
     fn read<'a>(&'a self, from: &'a Cursor, _filter: Option<&'a str>, rows_max: usize) -> BoxFuture<'a, Result<Page, SourceError>> {
-        Box::pin(async move { self.lock().read(from, rows_max) })
+        Box::pin(async move {
+            let mut inner = self.lock();
+            if inner.failures > 0 {
+                inner.failures -= 1;
+                return Err(SourceError {
+                    reason: "the table is away".to_owned(),
+                });
+            }
+            Ok(inner.page(from, rows_max))
+        })
     }
 
     fn end(&self, before: Option<Timestamp>) -> BoxFuture<'_, Result<Cursor, SourceError>> {
@@ -159,7 +179,7 @@ impl Source for Memory {
 
     fn lag<'a>(&'a self, from: &'a Cursor) -> BoxFuture<'a, Result<(u64, Option<u64>), SourceError>> {
         Box::pin(async move {
-            let page = self.lock().read(from, usize::MAX)?;
+            let page = self.lock().page(from, usize::MAX);
             let rows = page.rows.num_rows() as u64;
             Ok((rows, (rows > 0).then_some(1)))
         })
@@ -176,13 +196,31 @@ pub(crate) struct Virtual {
     /// Guards the instants that are waited for.
     waited: Mutex<Vec<Duration>>,
     random: AtomicU64,
+    /// Things under way that take time of the real world, but for those that hang.
+    busy: AtomicI64,
+}
+
+/// While it is there the clock stands still, or is no longer held back by what hangs.
+pub(crate) struct Busy(Arc<Virtual>, i64);
+
+// === impl Busy ===
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(self.1, Ordering::SeqCst);
+    }
 }
 
 // === impl Virtual ===
 
 impl Default for Virtual {
     fn default() -> Self {
-        Self { elapsed: tokio::sync::watch::Sender::new(Duration::ZERO), waited: Mutex::default(), random: AtomicU64::new(1) }
+        Self {
+            elapsed: tokio::sync::watch::Sender::new(Duration::ZERO),
+            waited: Mutex::default(),
+            random: AtomicU64::new(1),
+            busy: AtomicI64::new(0),
+        }
     }
 }
 
@@ -204,7 +242,22 @@ impl Virtual {
         }
     }
 
+    /// Holds the clock back while something goes on in the real world.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        Busy(Arc::clone(self), 1)
+    }
+
+    /// Lets the clock go on although something seems to go on: it hangs.
+    pub(crate) fn hung(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        Busy(Arc::clone(self), -1)
+    }
+
     fn jump(&self) {
+        if self.busy.load(Ordering::SeqCst) > 0 {
+            return;
+        }
         let now = *self.elapsed.borrow();
         let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
         waited.retain(|at| *at > now);
@@ -228,7 +281,10 @@ impl Ambient for Virtual {
         self.waited.lock().unwrap_or_else(PoisonError::into_inner).push(at);
         let mut elapsed = self.elapsed.subscribe();
         Box::pin(async move {
-            elapsed.wait_for(|now| *now >= at).await.expect("the clock outlives who waits for it");
+            elapsed
+                .wait_for(|now| *now >= at)
+                .await
+                .expect("the clock outlives who waits for it");
         })
     }
 

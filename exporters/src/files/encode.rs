@@ -80,12 +80,17 @@ impl Format {
             }
             Self::Focus => focus::encode(rows)?,
         };
-        Ok(Encoded { bytes: bytes.into(), lines })
+        Ok(Encoded {
+            bytes: bytes.into(),
+            lines,
+        })
     }
 }
 
 fn parquet(rows: &RecordBatch) -> Result<Vec<u8>, EncodeError> {
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?)).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+        .build();
     let mut out = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut out, rows.schema(), Some(properties))?;
     writer.write(rows)?;
@@ -95,7 +100,9 @@ fn parquet(rows: &RecordBatch) -> Result<Vec<u8>, EncodeError> {
 
 fn csv(rows: &RecordBatch) -> Result<Vec<u8>, EncodeError> {
     let schema = rows.schema();
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
     writer.write_record(schema.fields().iter().map(|field| field.name()))?;
     let columns = schema
         .fields()
@@ -110,7 +117,11 @@ fn csv(rows: &RecordBatch) -> Result<Vec<u8>, EncodeError> {
         })
         .collect::<Result<Vec<_>, EncodeError>>()?;
     for row in 0..rows.num_rows() {
-        writer.write_record(columns.iter().map(|cells| cells.get(row).and_then(Option::as_deref).unwrap_or_default()))?;
+        writer.write_record(
+            columns
+                .iter()
+                .map(|cells| cells.get(row).and_then(Option::as_deref).unwrap_or_default()),
+        )?;
     }
     Ok(finish(writer)?)
 }
@@ -141,7 +152,10 @@ mod tests {
     fn parquet_reads_back_as_it_was() {
         let rows = rows_of("gw-1", 1..=50);
         let encoded = Format::Parquet.encode(&rows).unwrap();
-        let mut reader = ParquetRecordBatchReaderBuilder::try_new(encoded.bytes).unwrap().build().unwrap();
+        let mut reader = ParquetRecordBatchReaderBuilder::try_new(encoded.bytes)
+            .unwrap()
+            .build()
+            .unwrap();
         assert_eq!(reader.next().unwrap().unwrap().columns(), rows.columns());
         assert_eq!(encoded.lines, 50);
     }
@@ -152,19 +166,39 @@ mod tests {
         let mut reader = csv::Reader::from_reader(encoded.bytes.as_ref());
         let header = reader.headers().unwrap().clone();
         let lines: Vec<_> = reader.records().map(Result::unwrap).collect();
-        let cell = |line: usize, name: &str| lines[line].get(header.iter().position(|column| column == name).unwrap()).unwrap().to_owned();
+        let cell = |line: usize, name: &str| {
+            lines[line]
+                .get(header.iter().position(|column| column == name).unwrap())
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!((header.len(), lines.len()), (tollgate_record::column::USAGE.len(), 2));
-        assert_eq!((cell(0, "cost"), cell(0, "start_time")), ("0.000056".to_owned(), "2026-11-01T00:01:00Z".to_owned()));
+        assert_eq!(
+            (cell(0, "cost"), cell(0, "start_time")),
+            ("0.000056".to_owned(), "2026-11-01T00:01:00Z".to_owned())
+        );
         assert_eq!((cell(0, "project"), cell(1, "stream")), (String::new(), "false".to_owned()));
-        let (tags, charges): (Value, Value) =
-            (serde_json::from_str(&cell(0, "tags")).unwrap(), serde_json::from_str(&cell(0, "charges")).unwrap());
-        assert_eq!((&tags["quote"], &charges[1]["amount"]), (&"a\"b,c".into(), &"0.000016".into()));
+        let (tags, charges): (Value, Value) = (
+            serde_json::from_str(&cell(0, "tags")).unwrap(),
+            serde_json::from_str(&cell(0, "charges")).unwrap(),
+        );
+        assert_eq!(
+            (&tags["quote"], &charges[1]["amount"]),
+            (&"a\"b,c".into(), &"0.000016".into())
+        );
     }
 
     #[test]
     fn ndjson_is_an_object_a_line() {
         let encoded = Format::Ndjson.encode(&rows_of("gw-1", 1..=3)).unwrap();
-        let lines: Vec<Value> = encoded.bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
-        assert_eq!(lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+        let lines: Vec<Value> = encoded
+            .bytes
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice(line).ok())
+            .collect();
+        assert_eq!(
+            lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect::<Vec<_>>(),
+            [1, 2, 3]
+        );
     }
 }

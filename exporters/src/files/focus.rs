@@ -94,7 +94,9 @@ struct Row<'a> {
 
 /// The file, and how many lines it has behind the header.
 pub(super) fn encode(rows: &RecordBatch) -> Result<(Vec<u8>, usize), EncodeError> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     let mut lines = 0;
     let mut tags = match rows.schema().column_with_name("tags") {
@@ -115,10 +117,19 @@ pub(super) fn encode(rows: &RecordBatch) -> Result<(Vec<u8>, usize), EncodeError
 
 /// The charges of a row; none if the column does not leave.
 fn charges(rows: &RecordBatch, row: usize) -> Vec<Charge<'_>> {
-    let Some(lists) = rows.column_by_name("charges").and_then(|column| column.as_list_opt::<i32>()) else { return Vec::new() };
-    let Some(structs) = lists.values().as_struct_opt().filter(|_| lists.is_valid(row)) else { return Vec::new() };
+    let Some(lists) = rows.column_by_name("charges").and_then(|column| column.as_list_opt::<i32>()) else {
+        return Vec::new();
+    };
+    let Some(structs) = lists.values().as_struct_opt().filter(|_| lists.is_valid(row)) else {
+        return Vec::new();
+    };
     let offsets = lists.value_offsets();
-    let at = |offset: usize| offsets.get(offset).and_then(|offset| usize::try_from(*offset).ok()).unwrap_or_default();
+    let at = |offset: usize| {
+        offsets
+            .get(offset)
+            .and_then(|offset| usize::try_from(*offset).ok())
+            .unwrap_or_default()
+    };
     (at(row)..at(row + 1)).filter_map(|place| charge(structs, place)).collect()
 }
 
@@ -129,7 +140,10 @@ fn charge(structs: &StructArray, place: usize) -> Option<Charge<'_>> {
     };
     let amount = |name| {
         let values = structs.column_by_name(name)?.as_primitive_opt::<Decimal128Type>()?;
-        values.is_valid(place).then(|| values.value(place)).and_then(|units| Amount::from_units(units).ok())
+        values
+            .is_valid(place)
+            .then(|| values.value(place))
+            .and_then(|units| Amount::from_units(units).ok())
     };
     Some(Charge {
         meter: text("meter")?,
@@ -158,7 +172,11 @@ fn list_costs(rows: &RecordBatch, row: usize, charges: &[Charge<'_>]) -> Result<
             Some(amount) => {
                 // A correction's amounts may be negative; the ratio of two of one sign is not.
                 let (numerator, denominator) = (amount.units() * cost.units().signum(), cost.units().abs());
-                let share = if denominator == 0 { Amount::ZERO } else { list.mul_ratio(numerator, denominator)? };
+                let share = if denominator == 0 {
+                    Amount::ZERO
+                } else {
+                    list.mul_ratio(numerator, denominator)?
+                };
                 left = left.checked_sub(share)?;
                 Some(share)
             }
@@ -173,9 +191,19 @@ impl<'a> Row<'a> {
     fn new(rows: &'a RecordBatch, row: usize, tags: Option<String>) -> Self {
         let us = rows::instant(rows, "start_time", row).unwrap_or_default().unix_us();
         let start = DateTime::<Utc>::from_timestamp_micros(us).unwrap_or_default();
-        let hour = start.with_minute(0).and_then(|time| time.with_second(0)).and_then(|time| time.with_nanosecond(0)).unwrap_or(start);
+        let hour = start
+            .with_minute(0)
+            .and_then(|time| time.with_second(0))
+            .and_then(|time| time.with_nanosecond(0))
+            .unwrap_or(start);
         let month = hour.with_day(1).and_then(|time| time.with_hour(0)).unwrap_or(hour);
-        Self { rows, row, tags, hour, month }
+        Self {
+            rows,
+            row,
+            tags,
+            hour,
+            month,
+        }
     }
 
     fn text(&self, column: &str) -> &'a str {
@@ -186,10 +214,17 @@ impl<'a> Row<'a> {
         let amount = text_of(charge.amount);
         let or = |text: &'a str, otherwise: &'a str| if text.is_empty() { otherwise } else { text };
         let (account, provider) = (or(self.text("org"), NO_ACCOUNT), or(self.text("provider_name"), NO_PROVIDER));
-        let model = or(or(self.text("response_model"), self.text("request_model")), self.text("operation_name"));
+        let model = or(
+            or(self.text("response_model"), self.text("request_model")),
+            self.text("operation_name"),
+        );
         let sku = format!("{provider}/{model}");
         let tier = self.text("service_tier");
-        let price = if tier.is_empty() { format!("{sku}/{}", charge.meter) } else { format!("{sku}/{}/{tier}", charge.meter) };
+        let price = if tier.is_empty() {
+            format!("{sku}/{}", charge.meter)
+        } else {
+            format!("{sku}/{}/{tier}", charge.meter)
+        };
         // A list price a unit is known only where nothing was taken off.
         let list_price = if list_cost == charge.amount { charge.unit_price } else { None };
         let corrects = self.text("corrects");
@@ -262,13 +297,19 @@ mod tests {
 
     fn lines(rows: &RecordBatch) -> Vec<std::collections::HashMap<String, String>> {
         let (bytes, count) = encode(rows).unwrap();
-        let lines: Vec<_> = csv::Reader::from_reader(bytes.as_slice()).deserialize().map(Result::unwrap).collect();
+        let lines: Vec<_> = csv::Reader::from_reader(bytes.as_slice())
+            .deserialize()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(lines.len(), count);
         lines
     }
 
     fn sum(lines: &[std::collections::HashMap<String, String>], column: &str) -> Amount {
-        lines.iter().map(|line| line[column].parse().unwrap()).fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
+        lines
+            .iter()
+            .map(|line| line[column].parse().unwrap())
+            .fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
     }
 
     fn changed(seq: u64, change: impl FnOnce(&mut Value)) -> RecordBatch {
@@ -304,16 +345,36 @@ mod tests {
         ] {
             assert_eq!(lines[0][column], value, "{column}");
         }
-        assert_eq!((lines[1]["SkuMeter"].as_str(), lines[1]["x_ChargeIndex"].as_str()), ("output", "1"));
+        assert_eq!(
+            (lines[1]["SkuMeter"].as_str(), lines[1]["x_ChargeIndex"].as_str()),
+            ("output", "1")
+        );
     }
 
     #[test]
     fn columns_that_the_specification_wants_are_there_and_never_empty() {
         // FOCUS 1.2: columns of feature level Mandatory whose nulls are not allowed, for usage.
         let mandatory = [
-            "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart", "ChargeCategory",
-            "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost", "EffectiveCost", "InvoiceIssuerName", "ListCost",
-            "PricingQuantity", "PricingUnit", "ProviderName", "PublisherName", "ServiceCategory", "ServiceName",
+            "BilledCost",
+            "BillingAccountId",
+            "BillingAccountName",
+            "BillingCurrency",
+            "BillingPeriodEnd",
+            "BillingPeriodStart",
+            "ChargeCategory",
+            "ChargeDescription",
+            "ChargePeriodEnd",
+            "ChargePeriodStart",
+            "ContractedCost",
+            "EffectiveCost",
+            "InvoiceIssuerName",
+            "ListCost",
+            "PricingQuantity",
+            "PricingUnit",
+            "ProviderName",
+            "PublisherName",
+            "ServiceCategory",
+            "ServiceName",
         ];
         let bare = changed(1, |row| {
             for column in ["org", "team", "provider_name", "response_model", "request_model"] {
@@ -332,7 +393,9 @@ mod tests {
         let rows = rows_of("gw-1", 1..=97);
         let lines = lines(&rows);
         let of_rows = |column| {
-            (0..97).map(|row| rows::amount(&rows, column, row).unwrap()).fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
+            (0..97)
+                .map(|row| rows::amount(&rows, column, row).unwrap())
+                .fold(Amount::ZERO, |sum, amount| sum.checked_add(amount).unwrap())
         };
         assert_eq!(sum(&lines, "BilledCost"), of_rows("cost"));
         assert_eq!(sum(&lines, "ListCost"), of_rows("list_cost"));
@@ -347,7 +410,10 @@ mod tests {
                 .collect();
         });
         let lines = lines(&rows);
-        assert_eq!(lines.iter().map(|line| line["ListCost"].as_str()).collect::<Vec<_>>(), ["0", "0", "0.000000000001"]);
+        assert_eq!(
+            lines.iter().map(|line| line["ListCost"].as_str()).collect::<Vec<_>>(),
+            ["0", "0", "0.000000000001"]
+        );
     }
 
     #[test]
@@ -363,7 +429,10 @@ mod tests {
         let lines = lines(&rows);
         assert_eq!(lines[0]["ChargeClass"], "Correction");
         // 70 shared out as 40 to 16.
-        assert_eq!(lines.iter().map(|line| line["ListCost"].as_str()).collect::<Vec<_>>(), ["-0.00005", "-0.00002"]);
+        assert_eq!(
+            lines.iter().map(|line| line["ListCost"].as_str()).collect::<Vec<_>>(),
+            ["-0.00005", "-0.00002"]
+        );
     }
 
     #[test]
@@ -376,7 +445,10 @@ mod tests {
         });
         let lines = lines(&rows);
         assert_eq!((lines[0]["BilledCost"].as_str(), lines[0]["ListCost"].as_str()), ("", ""));
-        assert_eq!((lines[0]["x_CostStatus"].as_str(), lines[0]["ConsumedQuantity"].as_str()), ("unpriced", "10"));
+        assert_eq!(
+            (lines[0]["x_CostStatus"].as_str(), lines[0]["ConsumedQuantity"].as_str()),
+            ("unpriced", "10")
+        );
         assert_eq!(lines[1]["ListCost"], "0.00001");
     }
 

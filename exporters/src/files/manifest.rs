@@ -98,6 +98,9 @@ impl Costs {
     }
 
     pub(super) fn texts(&self) -> BTreeMap<String, String> {
-        self.sums.iter().map(|(currency, sum)| (currency.clone(), sum.to_string())).collect()
+        self.sums
+            .iter()
+            .map(|(currency, sum)| (currency.clone(), sum.to_string()))
+            .collect()
     }
 }

@@ -103,7 +103,11 @@ impl Config {
 impl Files {
     /// Files at a place. Nothing is read or written yet.
     pub fn new(config: Config, place: Arc<dyn Place>) -> Self {
-        Self { config, place, state: Mutex::default() }
+        Self {
+            config,
+            place,
+            state: Mutex::default(),
+        }
     }
 
     async fn write(&self, rows: &RecordBatch) -> Result<(), WriteError> {
@@ -127,9 +131,15 @@ impl Files {
         for (path, content) in plan.files {
             self.place.put(&path, content).await?;
         }
-        let head = Head { batch: plan.manifest.batch, cursor: plan.manifest.cursor };
+        let head = Head {
+            batch: plan.manifest.batch,
+            cursor: plan.manifest.cursor,
+        };
         self.place.put(&self.head_path(), encoded(&head)).await?;
-        *state = State { head: Some(head), clean: true };
+        *state = State {
+            head: Some(head),
+            clean: true,
+        };
         Ok(())
     }
 
@@ -148,7 +158,10 @@ impl Files {
     async fn read<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, WriteError> {
         let content = self.place.get(path).await?;
         let read = content.map(|content| serde_json::from_slice(&content)).transpose();
-        read.map_err(|error| WriteError::Damaged { path: path.to_owned(), reason: error.to_string() })
+        read.map_err(|error| WriteError::Damaged {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
     }
 
     fn head_path(&self) -> String {
@@ -169,16 +182,27 @@ impl Destination for Files {
         Box::pin(async move {
             match self.write(rows).await {
                 Ok(()) => Delivery::Accepted,
-                Err(WriteError::Place(error)) if !error.stuck => Delivery::Retry { after: None, reason: error.to_string() },
-                Err(WriteError::Encode(error)) => Delivery::Invalid { answer: error.to_string() },
-                Err(error) => Delivery::Stuck { reason: error.to_string() },
+                Err(WriteError::Place(error)) if !error.stuck => Delivery::Retry {
+                    after: None,
+                    reason: error.to_string(),
+                },
+                Err(WriteError::Encode(error)) => Delivery::Invalid {
+                    answer: error.to_string(),
+                },
+                Err(error) => Delivery::Stuck {
+                    reason: error.to_string(),
+                },
             }
         })
     }
 
     /// The text of a file; of Parquet, its rows as NDJSON.
     fn preview(&self, rows: &RecordBatch) -> Option<String> {
-        let format = if self.config.format == Format::Parquet { Format::Ndjson } else { self.config.format };
+        let format = if self.config.format == Format::Parquet {
+            Format::Ndjson
+        } else {
+            self.config.format
+        };
         String::from_utf8(format.encode(rows).ok()?.bytes.to_vec()).ok()
     }
 }
@@ -192,7 +216,9 @@ impl Plan {
         let mut groups: BTreeMap<(Name, Timestamp), Vec<u32>> = BTreeMap::new();
         let mut cursor = head.cursor.clone();
         for row in 0..rows.num_rows() {
-            let (Some((instance, seq)), Some(start)) = (rows::place(rows, row), rows::instant(rows, "start_time", row)) else { continue };
+            let (Some((instance, seq)), Some(start)) = (rows::place(rows, row), rows::instant(rows, "start_time", row)) else {
+                continue;
+            };
             // Against the head as it was: a batch may not have its rows in order.
             if head.cursor.get(&instance).is_some_and(|last| seq <= *last) {
                 continue;
@@ -231,11 +257,28 @@ impl Plan {
         Ok(Some(plan))
     }
 
-    fn add(&mut self, config: &Config, part: &RecordBatch, instance: &Name, period_start: Timestamp, costs: &Costs) -> Result<(), EncodeError> {
+    fn add(
+        &mut self,
+        config: &Config,
+        part: &RecordBatch,
+        instance: &Name,
+        period_start: Timestamp,
+        costs: &Costs,
+    ) -> Result<(), EncodeError> {
         let Encoded { bytes, lines } = config.format.encode(part)?;
-        let seqs = || (0..part.num_rows()).filter_map(|row| rows::int(part, "seq", row)).filter_map(|seq| u64::try_from(seq).ok());
+        let seqs = || {
+            (0..part.num_rows())
+                .filter_map(|row| rows::int(part, "seq", row))
+                .filter_map(|seq| u64::try_from(seq).ok())
+        };
         let (first, last) = (seqs().min().unwrap_or_default(), seqs().max().unwrap_or_default());
-        let facts = Facts { exporter: config.exporter.as_str(), instance: instance.as_str(), period_start, seq: first, ext: config.format.ext() };
+        let facts = Facts {
+            exporter: config.exporter.as_str(),
+            instance: instance.as_str(),
+            period_start,
+            seq: first,
+            ext: config.format.ext(),
+        };
         self.manifest.rows += part.num_rows() as u64;
         // Calls without a charge make no file of FOCUS; the manifest counts them.
         if lines == 0 {
@@ -264,8 +307,10 @@ fn encoded(value: &impl Serialize) -> Bytes {
 }
 
 fn sha256(content: &[u8]) -> String {
-    Sha256::digest(content).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Sha256::digest(content)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
 }

@@ -62,7 +62,10 @@ pub struct Bucket {
 impl Folder {
     /// A directory, which is made when the first file is written.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, turn: Arc::default() }
+        Self {
+            root,
+            turn: Arc::default(),
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -81,7 +84,10 @@ impl Folder {
         done.map_err(|error| PlaceError {
             what,
             path: self.root.join(path).display().to_string(),
-            stuck: matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem),
+            stuck: matches!(
+                error.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory | io::ErrorKind::ReadOnlyFilesystem
+            ),
             reason: error.to_string(),
         })
     }
@@ -114,7 +120,9 @@ impl Place for Folder {
 
 /// Makes a folder and those above it, each durably in the one above.
 fn make_folder(folder: Option<&std::path::Path>) -> io::Result<()> {
-    let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) else { return Ok(()) };
+    let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) else {
+        return Ok(());
+    };
     make_folder(folder.parent())?;
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -127,7 +135,10 @@ fn make_folder(folder: Option<&std::path::Path>) -> io::Result<()> {
 impl Bucket {
     /// A part of a store, below `prefix`.
     pub fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
-        Self { store, prefix: ObjectPath::from(prefix) }
+        Self {
+            store,
+            prefix: ObjectPath::from(prefix),
+        }
     }
 
     fn path(&self, path: &str) -> ObjectPath {
@@ -167,7 +178,12 @@ impl Place for Bucket {
 fn of_store(what: &'static str, path: &str, error: &object_store::Error) -> PlaceError {
     use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
     let stuck = matches!(error, NotFound { .. } | PermissionDenied { .. } | Unauthenticated { .. });
-    PlaceError { what, path: path.to_owned(), reason: error.to_string(), stuck }
+    PlaceError {
+        what,
+        path: path.to_owned(),
+        reason: error.to_string(),
+        stuck,
+    }
 }
 
 #[cfg(test)]
@@ -207,7 +223,10 @@ mod tests {
     async fn a_file_where_a_folder_should_be_needs_someone() {
         let root = tempfile::tempdir().unwrap();
         std::fs::write(root.path().join("a"), "").unwrap();
-        let error = Folder::new(root.path().to_owned()).put("a/b.csv", Bytes::new()).await.unwrap_err();
+        let error = Folder::new(root.path().to_owned())
+            .put("a/b.csv", Bytes::new())
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("b.csv"), "{error}");
         assert!(error.stuck, "{error}");
     }

@@ -133,7 +133,9 @@ impl Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while !rest.is_empty() {
-            let (plain, behind) = rest.split_once('{').map_or((rest, None), |(plain, behind)| (plain, Some(behind)));
+            let (plain, behind) = rest
+                .split_once('{')
+                .map_or((rest, None), |(plain, behind)| (plain, Some(behind)));
             if plain.contains('}') {
                 return Err(TemplateError::Braces);
             }
@@ -228,17 +230,36 @@ mod tests {
     #[test]
     fn a_path_is_filled_from_what_the_file_holds() {
         let path = |text, period| Template::parse(text, period).unwrap().path(&FACTS);
-        assert_eq!(path(Period::Hourly.template(), Period::Hourly), "finance/2026-11-01/13-gw-1-00000000000000000042.parquet");
-        assert_eq!(path(Period::Daily.template(), Period::Daily), "finance/2026-11-01/gw-1-00000000000000000042.parquet");
+        assert_eq!(
+            path(Period::Hourly.template(), Period::Hourly),
+            "finance/2026-11-01/13-gw-1-00000000000000000042.parquet"
+        );
+        assert_eq!(
+            path(Period::Daily.template(), Period::Daily),
+            "finance/2026-11-01/gw-1-00000000000000000042.parquet"
+        );
         let hive = "year={year}/month={month}/day={day}/{instance}.{seq}.x";
-        assert_eq!(path(hive, Period::Daily), "year=2026/month=11/day=01/gw-1.00000000000000000042.x");
+        assert_eq!(
+            path(hive, Period::Daily),
+            "year=2026/month=11/day=01/gw-1.00000000000000000042.x"
+        );
     }
 
     #[test]
     fn names_never_leave_their_part_of_a_path() {
         let template = Template::parse("{instance}/{date}/{seq}", Period::Daily).unwrap();
-        for (instance, part) in [("..", "=2E."), ("a/b", "a=2Fb"), ("_x", "=5Fx"), ("a b", "a=20b"), ("a=20b", "a=3D20b"), ("gw.1_a", "gw.1_a")] {
-            assert!(template.path(&Facts { instance, ..FACTS }).starts_with(&format!("{part}/")), "{instance}");
+        for (instance, part) in [
+            ("..", "=2E."),
+            ("a/b", "a=2Fb"),
+            ("_x", "=5Fx"),
+            ("a b", "a=20b"),
+            ("a=20b", "a=3D20b"),
+            ("gw.1_a", "gw.1_a"),
+        ] {
+            assert!(
+                template.path(&Facts { instance, ..FACTS }).starts_with(&format!("{part}/")),
+                "{instance}"
+            );
         }
     }
 
@@ -251,7 +272,10 @@ mod tests {
             ("{date}/{instance}-{seq}", TemplateError::Missing { field: "hour" }),
             ("{date}-{hour}-{instance}-{seq", TemplateError::Braces),
             ("{date}}-{hour}-{instance}-{seq}", TemplateError::Braces),
-            ("{date}-{hour}-{instance}-{seq}-{x}", TemplateError::Unknown { name: "x".to_owned() }),
+            (
+                "{date}-{hour}-{instance}-{seq}-{x}",
+                TemplateError::Unknown { name: "x".to_owned() },
+            ),
             ("/{date}-{hour}-{instance}-{seq}", TemplateError::Path),
             ("../{date}-{hour}-{instance}-{seq}", TemplateError::Path),
             ("_a/{date}-{hour}-{instance}-{seq}", TemplateError::Path),

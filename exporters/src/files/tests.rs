@@ -15,17 +15,35 @@ struct Fragile {
 
 impl Fragile {
     fn step(&self, what: &'static str, path: &str) -> Result<(), PlaceError> {
-        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map(drop).map_err(|_| PlaceError { what, path: path.to_owned(), reason: "the process is gone".to_owned(), stuck: false })
+        let left = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map(drop).map_err(|_| PlaceError {
+            what,
+            path: path.to_owned(),
+            reason: "the process is gone".to_owned(),
+            stuck: false,
+        })
     }
 
     /// Ids of the rows in all NDJSON files.
     fn ids(&self) -> Vec<String> {
         let files = self.files.lock().unwrap();
-        let texts = files.iter().filter(|(path, _)| path.ends_with(".ndjson")).map(|(_, content)| content.clone());
-        let lines: Vec<serde_json::Value> =
-            texts.flat_map(|text| text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect::<Vec<_>>()).collect();
-        let mut ids: Vec<_> = lines.iter().map(|line| line["call_id"].as_str().unwrap().to_owned()).collect();
+        let texts = files
+            .iter()
+            .filter(|(path, _)| path.ends_with(".ndjson"))
+            .map(|(_, content)| content.clone());
+        let lines: Vec<serde_json::Value> = texts
+            .flat_map(|text| {
+                text.split(|byte| *byte == b'\n')
+                    .filter_map(|line| serde_json::from_slice(line).ok())
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let mut ids: Vec<_> = lines
+            .iter()
+            .map(|line| line["call_id"].as_str().unwrap().to_owned())
+            .collect();
         ids.sort();
         ids
     }
@@ -62,7 +80,12 @@ impl Place for Fragile {
 
 fn files(place: &Arc<Fragile>, format: Format) -> Files {
     let template = Template::parse(Period::Hourly.template(), Period::Hourly).unwrap();
-    let config = Config { exporter: Name::new("finance").unwrap(), format, template, rows_max: 1000 };
+    let config = Config {
+        exporter: Name::new("finance").unwrap(),
+        format,
+        template,
+        rows_max: 1000,
+    };
     Files::new(config, Arc::clone(place) as Arc<dyn Place>)
 }
 
@@ -96,7 +119,10 @@ async fn a_cut_batch_leaves_nothing_of_rows_that_no_longer_leave() {
     let place = Arc::new(Fragile::default());
     // All but the head.
     place.left.store(5, Ordering::Relaxed);
-    assert_ne!(files(&place, Format::Ndjson).deliver(&rows_of("gw-1", 1..=120)).await, Delivery::Accepted);
+    assert_ne!(
+        files(&place, Format::Ndjson).deliver(&rows_of("gw-1", 1..=120)).await,
+        Delivery::Accepted
+    );
     assert_eq!(place.ids(), ids(1..=120));
     // The filter now lets pass other rows: the first file has another name.
     place.left.store(usize::MAX, Ordering::Relaxed);
@@ -107,21 +133,33 @@ async fn a_cut_batch_leaves_nothing_of_rows_that_no_longer_leave() {
 
 #[tokio::test]
 async fn manifests_say_what_the_files_hold() {
-    let place = Arc::new(Fragile { left: AtomicUsize::new(usize::MAX), ..Fragile::default() });
+    let place = Arc::new(Fragile {
+        left: AtomicUsize::new(usize::MAX),
+        ..Fragile::default()
+    });
     let files = files(&place, Format::Parquet);
     for places in [1..=90, 91..=100] {
         assert_eq!(files.deliver(&rows_of("gw-1", places)).await, Delivery::Accepted);
     }
     let manifest = place.manifest(1);
     assert_eq!(manifest.files.iter().map(|file| file.rows).collect::<Vec<_>>(), [60, 30]);
-    assert_eq!(manifest.files[1].path, "finance/2026-11-01/01-gw-1-00000000000000000061.parquet");
+    assert_eq!(
+        manifest.files[1].path,
+        "finance/2026-11-01/01-gw-1-00000000000000000061.parquet"
+    );
     for file in &manifest.files {
         let content = place.files.lock().unwrap()[&file.path].clone();
         assert_eq!((sha256(&content), content.len() as u64), (file.sha256.clone(), file.bytes));
     }
     // Odd places cost 35 millionths each, even ones 28: 25 and 8 (10 and 10 tokens' worth) times their place.
-    let (odd, even): (u64, u64) = ((1..=90).filter(|seq| seq % 2 == 1).sum(), (1..=90).filter(|seq| seq % 2 == 0).sum());
-    let micros = Amount::from_integer(odd * 35 + even * 28).unwrap().checked_div(1_000_000).unwrap();
+    let (odd, even): (u64, u64) = (
+        (1..=90).filter(|seq| seq % 2 == 1).sum(),
+        (1..=90).filter(|seq| seq % 2 == 0).sum(),
+    );
+    let micros = Amount::from_integer(odd * 35 + even * 28)
+        .unwrap()
+        .checked_div(1_000_000)
+        .unwrap();
     assert_eq!(manifest.cost, [("USD".to_owned(), micros.to_string())].into());
     assert_eq!((manifest.rows, manifest.rows_without_cost), (90, 0));
     let head: Head = serde_json::from_slice(&place.files.lock().unwrap()["_tollgate/finance/head.json"]).unwrap();
@@ -130,8 +168,15 @@ async fn manifests_say_what_the_files_hold() {
 
 #[tokio::test]
 async fn a_head_that_cannot_be_read_stops_rather_than_writes_rows_twice() {
-    let place = Arc::new(Fragile { left: AtomicUsize::new(usize::MAX), ..Fragile::default() });
-    place.files.lock().unwrap().insert("_tollgate/finance/head.json".to_owned(), "{".into());
+    let place = Arc::new(Fragile {
+        left: AtomicUsize::new(usize::MAX),
+        ..Fragile::default()
+    });
+    place
+        .files
+        .lock()
+        .unwrap()
+        .insert("_tollgate/finance/head.json".to_owned(), "{".into());
     let Delivery::Stuck { reason } = files(&place, Format::Ndjson).deliver(&rows_of("gw-1", 1..=3)).await else {
         panic!("it went on");
     };
@@ -141,11 +186,18 @@ async fn a_head_that_cannot_be_read_stops_rather_than_writes_rows_twice() {
 
 #[tokio::test]
 async fn rows_of_several_gateways_go_to_files_of_their_own() {
-    let place = Arc::new(Fragile { left: AtomicUsize::new(usize::MAX), ..Fragile::default() });
+    let place = Arc::new(Fragile {
+        left: AtomicUsize::new(usize::MAX),
+        ..Fragile::default()
+    });
     let both = arrow::compute::concat_batches(&crate::usage_schema(), &[rows_of("gw-1", 1..=3), rows_of("gw-2", 1..=2)]).unwrap();
     assert_eq!(files(&place, Format::Focus).deliver(&both).await, Delivery::Accepted);
     let manifest = place.manifest(1);
-    let told: Vec<_> = manifest.files.iter().map(|file| (file.instance.as_str(), file.rows, file.lines)).collect();
+    let told: Vec<_> = manifest
+        .files
+        .iter()
+        .map(|file| (file.instance.as_str(), file.rows, file.lines))
+        .collect();
     assert_eq!(told, [("gw-1", 3, 6), ("gw-2", 2, 4)]);
     assert_eq!(manifest.format, "focus-1.2");
 }

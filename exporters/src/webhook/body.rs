@@ -119,7 +119,12 @@ mod tests {
     fn a_json_batch_has_every_row() {
         let body: Value = serde_json::from_slice(&Format::Json.encode(&rows_of("gw-1", 1..=3)).unwrap()).unwrap();
         assert_eq!(body["type"], "tollgate.usage");
-        let ids: Vec<_> = body["rows"].as_array().unwrap().iter().map(|row| row["call_id"].as_str().unwrap().to_owned()).collect();
+        let ids: Vec<_> = body["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| row["call_id"].as_str().unwrap().to_owned())
+            .collect();
         assert_eq!(ids, [id_of("gw-1", 1), id_of("gw-1", 2), id_of("gw-1", 3)]);
         // One token at 2.50 dollars a million is 0.0000025: 10 of them and one at 10.
         assert_eq!(body["rows"][0]["cost"], "0.000035");
@@ -131,7 +136,12 @@ mod tests {
         let event = &body[1];
         assert_eq!(
             (&event["specversion"], &event["type"], &event["source"], &event["time"]),
-            (&json!("1.0"), &json!("tollgate.usage"), &json!("gw%201%2F%C3%A4"), &json!("2026-11-01T00:01:00.000000Z"))
+            (
+                &json!("1.0"),
+                &json!("tollgate.usage"),
+                &json!("gw%201%2F%C3%A4"),
+                &json!("2026-11-01T00:01:00.000000Z")
+            )
         );
         assert_eq!(event["id"], event["data"]["call_id"]);
         assert_eq!(event["data"]["seq"], 2);

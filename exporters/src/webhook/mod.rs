@@ -99,7 +99,11 @@ impl Webhook {
     async fn post(&self, rows: &RecordBatch) -> Delivery {
         let body = match self.config.format.encode(rows) {
             Ok(body) => body,
-            Err(error) => return Delivery::Invalid { answer: format!("failed to write rows as JSON: {error}") },
+            Err(error) => {
+                return Delivery::Invalid {
+                    answer: format!("failed to write rows as JSON: {error}"),
+                };
+            }
         };
         let (id, timestamp) = (body::batch_id(rows), self.ambient.now().unix_us().div_euclid(1_000_000));
         let mut request = self
@@ -110,12 +114,20 @@ impl Webhook {
             .header("webhook-id", &id)
             .header("webhook-timestamp", timestamp);
         if !self.config.secrets.is_empty() {
-            request = request.header("webhook-signature", signature::header(&self.config.secrets, &id, timestamp, &body));
+            request = request.header(
+                "webhook-signature",
+                signature::header(&self.config.secrets, &id, timestamp, &body),
+            );
         }
         if self.config.gzip {
             match compressed(&body) {
                 Ok(compressed) => request = request.header(CONTENT_ENCODING, "gzip").body(compressed),
-                Err(error) => return Delivery::Retry { after: None, reason: format!("failed to compress a batch: {error}") },
+                Err(error) => {
+                    return Delivery::Retry {
+                        after: None,
+                        reason: format!("failed to compress a batch: {error}"),
+                    };
+                }
             }
         } else {
             request = request.body(body);

@@ -29,8 +29,14 @@ impl SigningSecret {
     /// # Errors
     /// [`SecretError`], which does not repeat the text.
     pub fn parse(text: &str) -> Result<Self, SecretError> {
-        let bytes = STANDARD.decode(text.strip_prefix(PREFIX).ok_or(SecretError)?).map_err(|_| SecretError)?;
-        if SECRET_BYTES.contains(&bytes.len()) { Ok(Self(bytes)) } else { Err(SecretError) }
+        let bytes = STANDARD
+            .decode(text.strip_prefix(PREFIX).ok_or(SecretError)?)
+            .map_err(|_| SecretError)?;
+        if SECRET_BYTES.contains(&bytes.len()) {
+            Ok(Self(bytes))
+        } else {
+            Err(SecretError)
+        }
     }
 
     fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
@@ -49,7 +55,11 @@ impl std::fmt::Debug for SigningSecret {
 
 /// The value of `webhook-signature`: a signature by each secret, with spaces between them.
 pub(crate) fn header(secrets: &[SigningSecret], id: &str, timestamp: i64, body: &[u8]) -> String {
-    secrets.iter().map(|secret| secret.sign(id, timestamp, body)).collect::<Vec<_>>().join(" ")
+    secrets
+        .iter()
+        .map(|secret| secret.sign(id, timestamp, body))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -60,7 +70,12 @@ mod tests {
     fn signatures_are_those_of_the_reference_libraries() {
         // The example of the specification's own libraries (libraries/javascript/src/index.test.ts and the others).
         let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let signed = header(&[secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, br#"{"test": 2432232314}"#);
+        let signed = header(
+            &[secret],
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
         assert_eq!(signed, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
     }
 
@@ -75,7 +90,13 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_refused_and_never_printed() {
-        for text in ["", "whsec_", "whsec_MfKQ9r8GKYqr", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_\u{e4}"] {
+        for text in [
+            "",
+            "whsec_",
+            "whsec_MfKQ9r8GKYqr",
+            "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+            "whsec_\u{e4}",
+        ] {
             assert_eq!(SigningSecret::parse(text), Err(SecretError), "{text}");
         }
         assert_eq!(format!("{:?}", SigningSecret(vec![77; 24])), "SigningSecret");
