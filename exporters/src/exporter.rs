@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Pause(Reply<()>),
     Resume(Reply<()>),
     Reset(Start, Reply<()>),
-    Replace(Settings, Arc<dyn Destination>, Reply<()>),
+    Replace(Box<Settings>, Arc<dyn Destination>, Reply<()>),
     Replay(Timestamp, Timestamp, Reply<u64>),
 }
 
@@ -134,7 +134,8 @@ impl Exporter {
     /// # Errors
     /// [`Error::NotRunning`]; [`Error::Setting`] if the name is another.
     pub async fn replace(&self, settings: Settings, destination: Arc<dyn Destination>) -> Result<(), Error> {
-        self.tell(|reply| Command::Replace(settings, destination, reply)).await
+        self.tell(|reply| Command::Replace(Box::new(settings), destination, reply))
+            .await
     }
 
     /// Delivers the calls that started at `from` or later and before `to` once more, beside what is being delivered; the cursor stays. Returns their

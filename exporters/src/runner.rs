@@ -397,7 +397,7 @@ impl Runner {
                 self.end_replay().await;
                 let shared = Arc::clone(&course.shared);
                 self.exporter
-                    .set_course(Course::new(settings, destination, Arc::clone(&course.ambient), shared));
+                    .set_course(Course::new(*settings, destination, Arc::clone(&course.ambient), shared));
                 drop(reply.send(Ok(())));
             }
             Command::Replay(from, to, reply) => {

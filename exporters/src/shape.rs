@@ -88,7 +88,7 @@ impl Share {
         // 2^64: what is rounded is one call in 2^53.
         (0.0..=1.0)
             .contains(&share)
-            .then(|| Self((share * 18_446_744_073_709_551_616.0) as u64))
+            .then_some(Self((share * 18_446_744_073_709_551_616.0) as u64))
     }
 
     fn takes(self, call_id: &str) -> bool {

@@ -50,7 +50,10 @@ impl HttpKind for PlainJson {
     }
 
     fn ids(request: &Request) -> Vec<String> {
-        assert_eq!(request.header("content-type"), Some("application/json"));
+        assert_eq!(
+            (request.path.as_str(), request.header("content-type")),
+            ("/", Some("application/json"))
+        );
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         assert_eq!(body["type"], "tollgate.usage");
         ids(&body["rows"], "call_id")
