@@ -35,6 +35,8 @@ mod split;
 mod status;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod webhook;
 
 pub use ambient::{Ambient, System};

@@ -150,6 +150,7 @@ impl Runner {
                     return Some(Left::Stopped);
                 }
                 self.begun = Begun::Set;
+                self.exporter.shared().lock().cursor = self.kept.place();
                 None
             }
             Err(error) => {
@@ -183,7 +184,7 @@ impl Runner {
         let halt = CancellationToken::new();
         let mut flights = FuturesOrdered::new();
         let mut batcher = Batcher::new(self.kept.place(), batch_limits(&course));
-        let mut reading: Reading = Some(self.read(&batcher, &course, course.ambient.elapsed()));
+        let (mut reading, mut read_at): (Reading, _) = (None, course.ambient.elapsed());
         let (mut failures, mut saved, mut passed) = (0_u32, course.ambient.elapsed(), false);
 
         let left = loop {
@@ -194,6 +195,10 @@ impl Runner {
                     // Parts of one shape fit each other; the rows are read again.
                     Err(error) => self.went_wrong(State::Failed, error.to_string()),
                 }
+            }
+            // Nothing is read ahead of a batch that waits for its turn.
+            if reading.is_none() && !batcher.has_ready() {
+                reading = Some(self.read(&batcher, &course, read_at));
             }
             let due = batcher.due().filter(|_| flights.len() < course.batches_max());
             let lingered = async {
@@ -221,7 +226,7 @@ impl Runner {
                     let added = page.and_then(|page| {
                         batcher.add(&page, &course.settings.shape, now).map_err(|error| SourceError { reason: error.to_string() })
                     });
-                    let again = match added {
+                    read_at = match added {
                         Ok(()) => {
                             failures = 0;
                             if flights.is_empty() {
@@ -235,15 +240,8 @@ impl Runner {
                             now + course.settings.backoff.wait(failures, None, course.ambient.random())
                         }
                     };
-                    reading = Some(self.read(&batcher, &course, again));
                 }
                 () = lingered => {}
-            }
-            // Nothing is read ahead of a batch that waits for its turn.
-            if batcher.has_ready() {
-                reading = None;
-            } else if reading.is_none() {
-                reading = Some(self.read(&batcher, &course, course.ambient.elapsed()));
             }
             if flights.is_empty() && batcher.is_empty() && batcher.ahead() != &self.kept.place() {
                 self.kept.cursor.clone_from(&batcher.ahead().0);
