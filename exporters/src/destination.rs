@@ -44,9 +44,21 @@ pub trait Destination: Send + Sync + 'static {
     /// The most rows that a batch may have.
     fn rows_max(&self) -> usize;
 
-    /// Delivers a batch: columns of table `usage`, at least one row.
+    /// Whether batches must come one at a time, in the order of their places. Those of one that does not care may be under way together.
+    fn ordered(&self) -> bool {
+        true
+    }
+
+    /// Delivers a batch: all columns of table `usage`, at least one row. What the exporter's configuration keeps back is null, also in columns
+    /// that are never null in the table; `call_id`, `instance`, `seq`, `start_time` and `start_date` are always there.
     ///
     /// # Cancel safety
     /// If the future is dropped the far side may have the batch or not.
     fn deliver<'a>(&'a self, rows: &'a RecordBatch) -> BoxFuture<'a, Delivery>;
+
+    /// What [`Destination::deliver`] would send, as text to look at, without credentials; nothing is sent. `None` if the kind cannot show it.
+    fn preview(&self, rows: &RecordBatch) -> Option<String> {
+        let _ = rows;
+        None
+    }
 }

@@ -2,9 +2,53 @@
 //!
 //! - [`Source`] is where rows come from: the ledger, by place (instance, seq). The backlog is the table itself; nothing is queued in memory.
 //! - [`Destination`] is where they go, one kind each. It is given a batch and says what became of it.
+//! - [`open`] makes an [`Exporter`], which is told what to do and asked how it is ([`Status`]), and a [`Runner`], which delivers.
+//! - [`Settings`] say how, whatever the kind: [`Start`], [`BatchLimits`], [`Shape`] (sample, columns, redaction), [`Backoff`], [`BreakerLimits`].
+//! - [`DeadLetter`] is a row that the far side will never take.
+//! - [`webhook`] and [`files`] are kinds.
+#![forbid(unsafe_code)]
 
+mod ambient;
+mod backoff;
+mod batch;
+mod breaker;
+#[cfg(test)]
+mod conformance;
+mod cursor;
+mod dead;
 mod destination;
+mod durable;
+mod error;
+mod exporter;
+pub mod files;
+mod flight;
+mod http;
+mod json;
+mod replay;
+mod rows;
+mod runner;
+mod schema;
+mod settings;
+mod shape;
 mod source;
+mod split;
+mod status;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+pub mod webhook;
 
+pub use ambient::{Ambient, System};
+pub use backoff::{Backoff, RETRY_AFTER_MAX};
+pub use breaker::BreakerLimits;
+pub use dead::{DEAD_BYTES_MAX, DeadLetter};
 pub use destination::{Delivery, Destination};
+pub use error::Error;
+pub use exporter::{Exporter, open};
+pub use runner::Runner;
+pub use schema::usage_schema;
+pub use settings::{BatchLimits, Settings, Start};
+pub use shape::{ALWAYS, Redaction, Shape, Share};
 pub use source::{Cursor, Page, Source, SourceError};
+pub use status::{State, Status};

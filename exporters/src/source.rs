@@ -40,7 +40,8 @@ pub trait Source: Send + Sync + 'static {
     /// [`SourceError`]; nothing has moved then.
     fn read<'a>(&'a self, from: &'a Cursor, filter: Option<&'a str>, rows_max: usize) -> BoxFuture<'a, Result<Page, SourceError>>;
 
-    /// The cursor behind every row that there is, or behind every row that started before an instant.
+    /// The cursor behind every row that there is; or, given an instant, of each gateway the furthest place up to which every row started before it:
+    /// behind that cursor lies every row that started then or later, beside some that started earlier and were written later.
     ///
     /// # Errors
     /// As of [`Source::read`].
