@@ -2,9 +2,19 @@
 //!
 //! - [`Source`] is where rows come from: the ledger, by place (instance, seq). The backlog is the table itself; nothing is queued in memory.
 //! - [`Destination`] is where they go, one kind each. It is given a batch and says what became of it.
+//! - [`moesif`] and [`otlp`] are such kinds.
 
+mod client;
 mod destination;
+#[cfg(test)]
+mod fixture;
+mod gzip;
+pub mod moesif;
+pub mod otlp;
+mod row;
 mod source;
 
+pub use client::{ClientError, Tls};
 pub use destination::{Delivery, Destination};
+pub use row::RowError;
 pub use source::{Cursor, Page, Source, SourceError};
