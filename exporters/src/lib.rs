@@ -4,6 +4,9 @@
 //! - [`Destination`] is where they go, one kind each. It is given a batch and says what became of it.
 //! - [`moesif`] and [`otlp`] are such kinds.
 
+// The rows that tests write out as JSON have more columns than the macro's default depth.
+#![cfg_attr(test, recursion_limit = "256")]
+
 mod client;
 mod destination;
 #[cfg(test)]

@@ -58,6 +58,7 @@ pub struct Moesif {
     companies: Known,
     /// The lock guards the state alone; requests are made without it.
     sampling: Mutex<Sampling>,
+    config_interval: Duration,
 }
 
 /// What is known of Moesif's configuration.
@@ -87,6 +88,7 @@ impl Moesif {
             users,
             companies,
             sampling: Mutex::default(),
+            config_interval: CONFIG_INTERVAL,
         })
     }
 
@@ -203,7 +205,7 @@ impl Moesif {
     fn ask_now(&self) -> bool {
         let mut state = self.state();
         let changed = state.asked.is_none() || state.etag.is_none() || state.announced.is_some() && state.announced != state.etag;
-        let due = state.asked.is_none_or(|asked| asked.elapsed() >= CONFIG_INTERVAL);
+        let due = state.asked.is_none_or(|asked| asked.elapsed() >= self.config_interval);
         if changed && due {
             state.asked = Some(Instant::now());
         }

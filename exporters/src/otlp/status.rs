@@ -11,7 +11,6 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::HeaderMap;
 use prost::Message;
 
 use crate::Delivery;
@@ -207,6 +206,8 @@ fn name(code: u32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn answer(status: u16, fields: &[(&'static str, &str)], body: &[u8]) -> Answer {
