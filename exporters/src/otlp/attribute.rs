@@ -1,8 +1,9 @@
 //! The names under which a call is told, and its values under them.
 //!
-//! Names of OpenTelemetry's semantic conventions are those of version 1.41.0, the last release that held the generative AI conventions; the
-//! repository that they moved to (`semantic-conventions-genai`) had released none in November 2026. Their status is "development": another
-//! version is another release of the gateway, and [`SCHEMA_URL`] says which one a message speaks. What the conventions have no name for is `tollgate.*`.
+//! Names of OpenTelemetry's semantic conventions are those of version 1.41.0, the last that held the generative AI conventions. The repository that
+//! they moved to (`semantic-conventions-genai`) has released 0.1.0 since, which gives the metrics other names; dashboards know the former ones.
+//! Their status is "development": to move on is a decision and a release of the gateway, and [`SCHEMA_URL`] says which version a message speaks.
+//! What the conventions have no name for is `tollgate.*`.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};

@@ -13,9 +13,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::logs::v1::{
+    ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use prost::Message;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -74,10 +78,18 @@ impl Receiver {
         let service = service_fn(move |request| Arc::clone(&self).call(request));
         // A connection that is broken off, as by a client that does not trust the certificate, is no failure of the receiver.
         match tls {
-            None => drop(Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await),
+            None => drop(
+                Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            ),
             Some(tls) => {
                 let Ok(stream) = tls.accept(stream).await else { return };
-                drop(Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await);
+                drop(
+                    Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await,
+                );
             }
         }
     }
@@ -87,7 +99,9 @@ impl Receiver {
         Ok(match request.uri().path() {
             "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => self.grpc::<ExportTraceServiceRequest>(request).await,
             "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => self.grpc::<ExportLogsServiceRequest>(request).await,
-            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => self.grpc::<ExportMetricsServiceRequest>(request).await,
+            "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => {
+                self.grpc::<ExportMetricsServiceRequest>(request).await
+            }
             "/base/v1/traces" => self.http::<ExportTraceServiceRequest>(request).await,
             "/base/v1/logs" => self.http::<ExportLogsServiceRequest>(request).await,
             "/base/v1/metrics" => self.http::<ExportMetricsServiceRequest>(request).await,
@@ -103,7 +117,10 @@ impl Receiver {
 
     async fn http<E: Export>(self: Arc<Self>, request: Request<Incoming>) -> Response<tonic::body::Body> {
         assert_eq!(request.headers()[header::CONTENT_TYPE], "application/x-protobuf");
-        let compressed = request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip");
+        let compressed = request
+            .headers()
+            .get(header::CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding == "gzip");
         let mut body = request.into_body().collect().await.unwrap().to_bytes();
         if compressed {
             let mut plain = Vec::new();
@@ -122,7 +139,10 @@ impl Receiver {
             message.keep(&self);
         }
         let answer = Bytes::from(E::answer(partial).encode_to_vec());
-        Response::builder().status(status).body(tonic::body::Body::new(Full::new(answer))).unwrap()
+        Response::builder()
+            .status(status)
+            .body(tonic::body::Body::new(Full::new(answer)))
+            .unwrap()
     }
 }
 
@@ -155,7 +175,10 @@ impl Export for ExportTraceServiceRequest {
     }
 
     fn answer(partial: Option<(i64, &str)>) -> Self::Answer {
-        let partial_success = partial.map(|(count, words)| ExportTracePartialSuccess { rejected_spans: count, error_message: words.to_owned() });
+        let partial_success = partial.map(|(count, words)| ExportTracePartialSuccess {
+            rejected_spans: count,
+            error_message: words.to_owned(),
+        });
         ExportTraceServiceResponse { partial_success }
     }
 }
@@ -168,7 +191,10 @@ impl Export for ExportLogsServiceRequest {
     }
 
     fn answer(partial: Option<(i64, &str)>) -> Self::Answer {
-        let partial_success = partial.map(|(count, words)| ExportLogsPartialSuccess { rejected_log_records: count, error_message: words.to_owned() });
+        let partial_success = partial.map(|(count, words)| ExportLogsPartialSuccess {
+            rejected_log_records: count,
+            error_message: words.to_owned(),
+        });
         ExportLogsServiceResponse { partial_success }
     }
 }
