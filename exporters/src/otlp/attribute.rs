@@ -191,7 +191,7 @@ pub(super) fn provider(name: &str) -> &str {
     match name {
         "azure" | "azure-openai" => "azure.ai.openai",
         "azureai-foundry" => "azure.ai.inference",
-        "bedrock" | "aws-bedrock" => "aws.bedrock",
+        "awsbedrock" | "bedrock" => "aws.bedrock",
         "gemini" => "gcp.gemini",
         "vertex" | "vertex-ai" | "vertexai" => "gcp.vertex_ai",
         "mistral" | "mistralai" => "mistral_ai",

@@ -7,7 +7,7 @@
 //! 3. Names are those of one version of the conventions, which every message states (`attribute.rs`).
 //! 4. No content: prompts and answers are not in a row.
 //! 5. A receiver that takes a part and does not say which must not be sent the rest again (OTLP, "Partial Success"). The batch is then
-//!    [`Delivery::Rejected`] with its words; its rows are named only if none was taken.
+//!    [`Delivery::Rejected`] with its words; its rows are named only if no signal had any taken.
 
 mod attribute;
 mod config;
@@ -41,7 +41,7 @@ use crate::gzip::gzip;
 use crate::row::{Rows, Text};
 use crate::{Delivery, Destination};
 use metric::Totals;
-use signal::{Encoded, Message, Signal};
+use signal::{Clock, Encoded, Message, Signal};
 
 /// The most rows of a batch: about 1.3 MB of spans, where receivers over gRPC stop at 4 MiB by default.
 const ROWS_MAX: usize = 1000;
@@ -91,12 +91,12 @@ impl Otlp {
             Err(delivery) => return delivery,
         };
         let mut refused = Vec::new();
-        let mut none_taken = false;
+        let mut none_taken = true;
         for message in encoded {
             match self.export(&message).await {
-                Ok(None) => {}
+                Ok(None) => none_taken = false,
                 Ok(Some((count, words))) => {
-                    none_taken |= count >= message.items;
+                    none_taken &= count >= message.items;
                     refused.push(format!(
                         "{} of {} {} were refused: {words}",
                         count,
@@ -125,17 +125,22 @@ impl Otlp {
     /// The messages of a batch, but for signals that were taken.
     async fn encode(&self, batch: &RecordBatch, taken: &[Signal]) -> Result<Vec<Message>, Delivery> {
         let (config, totals, batch) = (Arc::clone(&self.config), Arc::clone(&self.totals), batch.clone());
-        let (taken, started_ns) = (taken.to_vec(), self.started_ns);
+        let (taken, clock) = (
+            taken.to_vec(),
+            Clock {
+                started_ns: self.started_ns,
+                now: now_ns,
+            },
+        );
         let encoding = tokio::task::spawn_blocking(move || {
             let rows = Rows::new(&batch).map_err(|error| Delivery::Stuck {
                 reason: error.to_string(),
             })?;
-            let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
             Encoded {
                 config: &config,
                 rows: &rows,
             }
-            .messages(&taken, &mut totals, (started_ns, now_ns()))
+            .messages(&taken, &totals, clock)
         });
         encoding.await.unwrap_or_else(|error| {
             Err(Delivery::Stuck {

@@ -1,6 +1,7 @@
 //! Traces, logs and metrics: what differs between them, and the messages that a batch becomes.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse};
@@ -43,6 +44,13 @@ pub(super) struct Message {
 pub(super) struct Encoded<'a> {
     pub(super) config: &'a Config,
     pub(super) rows: &'a Rows,
+}
+
+/// When the exporter was made, and what time it is, both in nanoseconds. It is asked when totals are read, so that they and their times go up together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) started_ns: u64,
+    pub(super) now: fn() -> u64,
 }
 
 /// The rows of each gateway, which is a resource of its own.
@@ -103,7 +111,7 @@ impl Signal {
 
 impl Encoded<'_> {
     /// The messages of a batch in the order in which they are to be sent.
-    pub(super) fn messages(&self, taken: &[Signal], totals: &mut Totals, clock: (u64, u64)) -> Result<Vec<Message>, Delivery> {
+    pub(super) fn messages(&self, taken: &[Signal], totals: &Mutex<Totals>, clock: Clock) -> Result<Vec<Message>, Delivery> {
         let mut instances = Instances::new();
         let mut placed = Vec::with_capacity(self.rows.len());
         for row in 0..self.rows.len() {
@@ -181,7 +189,7 @@ impl Encoded<'_> {
         })
     }
 
-    fn metrics(&self, instances: &Instances<'_>, totals: &mut Totals, clock: (u64, u64)) -> Result<Option<Message>, Delivery> {
+    fn metrics(&self, instances: &Instances<'_>, totals: &Mutex<Totals>, clock: Clock) -> Result<Option<Message>, Delivery> {
         if self.config.temporality == Temporality::Cumulative {
             let missing = |column: &'static str| self.lacks(column, "cumulative metrics (delta ones do without)");
             let rows = 0..self.rows.len();
@@ -195,7 +203,15 @@ impl Encoded<'_> {
         let too_much = |TooMuch| Delivery::Invalid {
             answer: "a batch costs more than 9223372 in one series, which no integer of a metric holds".to_owned(),
         };
-        let resource_metrics = metric::encode(self.config, self.rows, instances, totals, clock).map_err(too_much)?;
+        let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let resource_metrics = metric::encode(
+            self.config,
+            self.rows,
+            instances,
+            &mut totals,
+            (clock.started_ns, (clock.now)()),
+        )
+        .map_err(too_much)?;
         let items = points(&resource_metrics);
         let bytes = ExportMetricsServiceRequest { resource_metrics }.encode_to_vec();
         Ok((items > 0).then_some(Message {

@@ -498,6 +498,21 @@ async fn a_partial_success_is_not_sent_again_and_tells_the_words() {
         assert_eq!(otlp.deliver(&rows).await, told(vec![0, 1], 2));
         assert_eq!(otlp.deliver(&rows).await, Delivery::Accepted);
     }
+    // Spans were taken, so no row is dead.
+    let (receiver, otlp) = start(Protocol::Grpc, |config| config.signals = only(true, true, false)).await;
+    receiver
+        .replies
+        .lock()
+        .unwrap()
+        .extend([Reply::Partial(0, ""), Reply::Partial(1, "too old")]);
+    let told = otlp.deliver(&fixture::batch(&[fixture::call(1)])).await;
+    assert_eq!(
+        told,
+        Delivery::Rejected {
+            rows: vec![],
+            answer: "1 of 1 log records were refused: too old".to_owned()
+        }
+    );
 }
 
 #[tokio::test]
