@@ -60,8 +60,7 @@ fn main() {
         );
     };
 
-    let mut config = moesif::Config::new(url.parse().unwrap(), "app".parse().unwrap());
-    (config.sampling, config.profiles) = (false, false);
+    let config = moesif::Config::new(url.parse().unwrap(), "app".parse().unwrap());
     deliver("moesif: events", &moesif::Moesif::new(config).unwrap());
     for (name, traces, logs, metrics) in [
         ("otlp: traces", true, false, false),

@@ -49,32 +49,33 @@ pub(super) struct Known(Mutex<HashMap<String, u64>>);
 impl News {
     /// The last profile of each user and company in a batch.
     pub(super) fn of(config: &Config, rows: &Rows) -> Self {
+        // First the last row of each, then what it says: most rows are of someone who comes again.
         let (mut users, mut companies) = (BTreeMap::new(), BTreeMap::new());
         for row in 0..rows.len() {
             let who = Who::of(config, rows, row);
-            let modified = Modified(rows.start_time.get(row).map(|instant| time(instant.unix_us())));
             if let Some(user) = who.user_id {
-                let profile = Profile {
-                    user_id: Some(user.to_owned()),
-                    company_id: who.company_id.map(str::to_owned),
-                    metadata: above(rows, row, None),
-                    modified_time: modified.clone(),
-                };
-                users.insert(user, profile);
+                users.insert(user, (row, who.company_id));
             }
             if let Some((identity, company)) = Identity::first(&config.company, rows, row) {
-                let profile = Profile {
-                    user_id: None,
-                    company_id: Some(company.to_owned()),
-                    metadata: above(rows, row, Some(identity)),
-                    modified_time: modified,
-                };
-                companies.insert(company, profile);
+                companies.insert(company, (row, identity));
             }
         }
+        let seen = |row| Modified(rows.start_time.get(row).map(|instant| time(instant.unix_us())));
+        let user = |(user, (row, company)): (&str, (usize, Option<&str>))| Profile {
+            user_id: Some(user.to_owned()),
+            company_id: company.map(str::to_owned),
+            metadata: above(rows, row, None),
+            modified_time: seen(row),
+        };
+        let company = |(company, (row, identity)): (&str, (usize, &Identity))| Profile {
+            user_id: None,
+            company_id: Some(company.to_owned()),
+            metadata: above(rows, row, Some(identity)),
+            modified_time: seen(row),
+        };
         Self {
-            users: users.into_values().collect(),
-            companies: companies.into_values().collect(),
+            users: users.into_iter().map(user).collect(),
+            companies: companies.into_iter().map(company).collect(),
         }
     }
 }
