@@ -5,13 +5,17 @@
 //! - [`open`] makes an [`Exporter`], which is told what to do and asked how it is ([`Status`]), and a [`Runner`], which delivers.
 //! - [`Settings`] say how, whatever the kind: [`Start`], [`BatchLimits`], [`Shape`] (sample, columns, redaction), [`Backoff`], [`BreakerLimits`].
 //! - [`DeadLetter`] is a row that the far side will never take.
-//! - [`webhook`] and [`files`] are kinds.
+//! - [`webhook`], [`files`], [`moesif`] and [`otlp`] are kinds.
+
 #![forbid(unsafe_code)]
+// The rows that tests write out as JSON have more columns than the macro's default depth.
+#![cfg_attr(test, recursion_limit = "256")]
 
 mod ambient;
 mod backoff;
 mod batch;
 mod breaker;
+mod client;
 #[cfg(test)]
 mod conformance;
 mod cursor;
@@ -21,10 +25,16 @@ mod durable;
 mod error;
 mod exporter;
 pub mod files;
+#[cfg(test)]
+mod fixture;
 mod flight;
+mod gzip;
 mod http;
 mod json;
+pub mod moesif;
+pub mod otlp;
 mod replay;
+mod row;
 mod rows;
 mod runner;
 mod schema;
@@ -42,10 +52,12 @@ pub mod webhook;
 pub use ambient::{Ambient, System};
 pub use backoff::{Backoff, RETRY_AFTER_MAX};
 pub use breaker::BreakerLimits;
+pub use client::{ClientError, Tls};
 pub use dead::{DEAD_BYTES_MAX, DeadLetter};
 pub use destination::{Delivery, Destination};
 pub use error::Error;
 pub use exporter::{Exporter, open};
+pub use row::RowError;
 pub use runner::Runner;
 pub use schema::usage_schema;
 pub use settings::{BatchLimits, Settings, Start};

@@ -219,9 +219,9 @@ async fn a_burst_never_exceeds_a_budget_and_is_served_what_it_can_afford(world: 
     let gateway = world.own_gateway(&config).await;
     // An answer is 48 words, and of `large` costs 48 * 30 + 2 * 10 millionths: 1.46 thousandths. Its worst case is 50 tokens and the body's bytes.
     let body = chat("large", Some(50));
-    let mut affordable = 0;
+    let (mut affordable, no_tags) = (0, BTreeMap::new());
     for _ in 0..3 {
-        let burst = (0..100).map(|_| call(&gateway, "growth", "ann", &body, &BTreeMap::new()));
+        let burst = (0..100).map(|_| call(&gateway, "growth", "ann", &body, &no_tags));
         for (status, ..) in futures::future::join_all(burst).await {
             assert!([200, 402].contains(&status), "{status}");
             affordable += usize::from(status == 200);
