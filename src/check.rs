@@ -10,13 +10,15 @@ pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
     let resources = resources(config)?;
     // What only the request path can tell, such as a certificate that is none.
     crate::wiring::snapshot(&resources)?;
+    // What only exporters can tell, such as a path in which two files would have one name. Nothing is sent.
+    crate::exporters::declared(&resources)?;
     // What only the ledger can tell, such as a storage account that is named nowhere. Nothing is asked of the store.
     crate::wiring::location(&resources.gateway, Path::new("data"))?;
     for note in strangers(&resources) {
         eprintln!("note: {note}");
     }
     println!(
-        "{} is valid: gateway {}, {} providers, {} proxies, {} keys, {} price lists, {} budgets, {} rate limits",
+        "{} is valid: gateway {}, {} providers, {} proxies, {} keys, {} price lists, {} budgets, {} rate limits, {} exporters",
         config.display(),
         resources.gateway.name,
         resources.providers.len(),
@@ -24,7 +26,8 @@ pub(crate) fn check(config: &Path) -> anyhow::Result<()> {
         resources.keys.len(),
         resources.price_lists.len(),
         resources.budgets.len(),
-        resources.rate_limits.len()
+        resources.rate_limits.len(),
+        resources.exporters.len()
     );
     Ok(())
 }

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     /// Shows what budgets rest on
     #[command(subcommand)]
     Budget(Budget),
+    /// Shows how the exporters of a running gateway stand, and tells them what to do
+    #[command(subcommand)]
+    Exporter(ExporterCommand),
     /// Makes a damaged write-ahead log whole, and says what is missing
     Repair(Repair),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
@@ -235,6 +238,75 @@ pub(crate) struct Prove {
     pub(crate) format: Format,
     /// Name of the budget
     pub(crate) name: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExporterCommand {
+    /// How all of them stand: table exports
+    Status(ExporterStatus),
+    /// The rows that a far side will never take: table dead_letters
+    Dead(DeadLetters),
+    /// Forgets an exporter's dead letters
+    ClearDead(OneExporter),
+    /// Ends delivery until it is resumed, also over a restart
+    Pause(OneExporter),
+    /// Goes on, at once
+    Resume(OneExporter),
+    /// What would be sent next; nothing is sent
+    Preview(OneExporter),
+    /// Goes on from elsewhere: what was delivered behind that is delivered again, what is before it is passed over
+    Reset(ResetExporter),
+    /// Delivers the calls of a period once more, beside what is being delivered
+    Replay(ReplayExporter),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExporterStatus {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Output: table, json, ndjson, csv, arrow or parquet
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeadLetters {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Output: table, json, ndjson, csv, arrow or parquet
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Format,
+    /// Name of the exporter
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneExporter {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Name of the exporter
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetExporter {
+    #[command(flatten)]
+    pub(crate) one: OneExporter,
+    /// now, beginning, or a time such as 2026-11-01 or 2026-11-01T12:00:00Z
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) to: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayExporter {
+    #[command(flatten)]
+    pub(crate) one: OneExporter,
+    /// Start of the period, such as 2026-11-01 or 2026-11-01T12:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// End of the period; calls that began at this instant are not in it
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: String,
 }
 
 fn renaming(text: &str) -> Result<(String, String), String> {

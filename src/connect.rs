@@ -49,6 +49,25 @@ pub(crate) async fn run(source: &Source, statement: &str, format: Format) -> any
     }
 }
 
+/// Address and token of the gateway that runs: on the data directory, or where `--url` says.
+pub(crate) fn gateway(source: &Source) -> anyhow::Result<(String, String)> {
+    if let Some(url) = &source.url {
+        let token = source.token.clone().context("--url needs --token, or TOLLGATE_ADMIN_TOKEN")?;
+        return Ok((url.clone(), token));
+    }
+    let addresses = Addresses::read(&source.data).with_context(|| {
+        format!(
+            "no gateway runs on {}; start it, or name one with --url",
+            source.data.display()
+        )
+    })?;
+    let token = match &source.token {
+        Some(token) => token.clone(),
+        None => read_token(&source.data)?.with_context(|| format!("there is no {}", token_file(&source.data).display()))?,
+    };
+    Ok((format!("http://{}", addresses.controller), token))
+}
+
 /// Where the table of a data directory lies.
 pub(crate) fn table(source: &Source) -> anyhow::Result<Location> {
     Ok(match (&source.table, &source.config) {

@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod connect;
 mod data;
+mod exporters;
 mod import;
 mod limits;
 mod metrics;
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         Command::Prices(command) => prices::run(&command),
         Command::Rerate(rerate) => run(rerate::rerate(rerate)),
         Command::Budget(cli::Budget::Prove(prove)) => run(rules::prove(prove)),
+        Command::Exporter(command) => run(exporters::command::run(command)),
         Command::Repair(repair) => run(repair::repair(repair)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };

@@ -6,11 +6,14 @@ use tokio_util::sync::CancellationToken;
 use tollgate_controller::{Gateway, Resources, Watch};
 use tollgate_usage_store::Store;
 
+use crate::exporters::Exporters;
+
 /// Asks for changes until `stop`.
 pub(crate) async fn watch(
     mut watch: Watch,
     running: Gateway,
     store: Arc<Store>,
+    exporters: Arc<Exporters>,
     replace: impl Fn(tollgate_proxy::Snapshot),
     stop: CancellationToken,
 ) {
@@ -31,7 +34,7 @@ pub(crate) async fn watch(
         match changed {
             None => {}
             Some(Err(problems)) => tracing::error!("the changed configuration is not valid and was not taken over:\n{problems}"),
-            Some(Ok(resources)) => match apply(&resources, &store).await {
+            Some(Ok(resources)) => match apply(&resources, &store, &exporters).await {
                 Ok(snapshot) => {
                     replace(snapshot);
                     tracing::info!(
@@ -52,12 +55,16 @@ pub(crate) async fn watch(
 }
 
 /// Prices and rules first, since they can fail; what is returned only has to be swapped in.
-async fn apply(resources: &Resources, store: &Store) -> anyhow::Result<tollgate_proxy::Snapshot> {
+async fn apply(resources: &Resources, store: &Store, exporters: &Exporters) -> anyhow::Result<tollgate_proxy::Snapshot> {
     crate::rules::check(resources)?;
     let snapshot = crate::wiring::snapshot(resources)?;
+    let exported = crate::exporters::declared(resources)?;
     let limits = crate::limits::book(resources)?;
     store.set_prices(crate::prices::book(resources)?)?;
     store.set_limits(limits);
-    store.set_rules(resources.budgets.clone(), resources.rate_limits.clone()).await?;
+    store
+        .set_rules(resources.budgets.clone(), resources.rate_limits.clone())
+        .await?;
+    exporters.apply(exported, store).await?;
     Ok(snapshot)
 }

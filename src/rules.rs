@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail};
 use tollgate_controller::{ConditionOf, Problems, Resources};
 use tollgate_record::Timestamp;
-use tollgate_usage_store::budgets::{Proof, check_rule};
+use tollgate_usage_store::budgets::{Proof, check_filter, check_rule};
 
 use crate::cli;
 
@@ -14,9 +14,12 @@ use crate::cli;
 /// # Errors
 /// All that are none.
 pub(crate) fn check(resources: &Resources) -> Result<(), Problems> {
-    let admission = |of| matches!(of, ConditionOf::Budget | ConditionOf::RateLimit);
-    let conditions = resources.conditions.iter().filter(|condition| admission(condition.of));
-    let wrong = conditions.filter_map(|condition| Some(condition.problem(check_rule(&condition.sql).err()?.to_string())));
+    let checked = |condition: &tollgate_controller::Condition| match condition.of {
+        ConditionOf::Budget | ConditionOf::RateLimit => check_rule(&condition.sql),
+        ConditionOf::Exporter => check_filter(&condition.sql),
+    };
+    let conditions = resources.conditions.iter();
+    let wrong = conditions.filter_map(|condition| Some(condition.problem(checked(condition).err()?.to_string())));
     Problems::of(wrong.collect()).map_or(Ok(()), Err)
 }
 
@@ -27,7 +30,12 @@ pub(crate) async fn prove(arguments: cli::Prove) -> anyhow::Result<()> {
     let resources = crate::check::resources(config)?;
     let Some(budget) = resources.budgets.iter().find(|budget| budget.name.as_str() == arguments.name) else {
         let names: Vec<_> = resources.budgets.iter().map(|budget| budget.name.as_str()).collect();
-        bail!("{} declares no budget {:?}; it declares {}", config.display(), arguments.name, names.join(", "));
+        bail!(
+            "{} declares no budget {:?}; it declares {}",
+            config.display(),
+            arguments.name,
+            names.join(", ")
+        );
     };
     let at = match &arguments.at {
         None => Timestamp::from_unix_us(chrono::Utc::now().timestamp_micros()),

@@ -14,8 +14,11 @@ use tollgate_usage_store::Store;
 
 use crate::check::environment;
 use crate::data::{Addresses, admin_token, token_file};
+use crate::exporters::Exporters;
 use crate::metrics::Metrics;
 
+/// How long exporters may wait for answers to what is under way after a signal to stop.
+const EXPORT_DRAIN: Duration = Duration::from_secs(5);
 /// How long queries may go on after a signal to stop.
 const QUERY_DRAIN: Duration = Duration::from_secs(5);
 
@@ -31,14 +34,23 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     let gateway = resources.gateway.clone();
     let snapshot = crate::wiring::snapshot(&resources)?;
     let prices = crate::prices::book(&resources)?;
+    let exported = crate::exporters::declared(&resources)?;
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data directory {}", data.display()))?;
     let token = admin_token(data)?;
 
     let store = Arc::new(Store::open(crate::wiring::ledger(&gateway, data)?, prices).await?);
     store.set_limits(crate::limits::book(&resources)?);
     // Before anything listens: no call passes a budget that does not know what was spent.
-    store.set_rules(resources.budgets.clone(), resources.rate_limits.clone()).await?;
-    let engine = Arc::new(Engine::new(store.tables(), crate::wiring::query(&gateway, data))?);
+    store
+        .set_rules(resources.budgets.clone(), resources.rate_limits.clone())
+        .await?;
+    let exporters = Arc::new(Exporters::new(data)?);
+    exporters.apply(exported, &store).await?;
+    let tables = tollgate_usage_store::beside(
+        store.tables(),
+        Arc::clone(&exporters) as Arc<dyn tollgate_usage_store::Beside>,
+    );
+    let engine = Arc::new(Engine::new(tables, crate::wiring::query(&gateway, data))?);
     let proxy = tollgate_proxy::bind(crate::wiring::proxy(&gateway), snapshot, store.ledger()).await?;
     let controller = listen(gateway.listen.controller, "controller").await?;
     let admin = listen(gateway.listen.admin, "admin").await?;
@@ -50,7 +62,8 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     };
 
     let stop = CancellationToken::new();
-    let sql = tollgate_query_api::router(Arc::clone(&engine), Token::new(&token));
+    let sql = tollgate_query_api::router(Arc::clone(&engine), Token::new(&token))
+        .merge(crate::exporters::router(Arc::clone(&exporters), Token::new(&token)));
     let side_servers = CancellationToken::new();
     let controller = tokio::spawn(
         axum::serve(controller, sql)
@@ -74,6 +87,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
             watch,
             gateway.clone(),
             Arc::clone(&store),
+            Arc::clone(&exporters),
             replace,
             stop.clone(),
         ))
@@ -96,6 +110,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     tracing::info!(calls_cut = drained.calls_cut, "calls have ended");
     stop.cancel();
     let _ = reload.await;
+    exporters.close(EXPORT_DRAIN).await;
     engine.shutdown(QUERY_DRAIN).await;
     side_servers.cancel();
     controller.abort();
@@ -104,7 +119,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     signals.abort();
     let _ = signals.await;
     Addresses::withdraw(data);
-    drop(engine);
+    drop((engine, exporters));
     match Arc::try_unwrap(store) {
         Ok(store) => store
             .close()

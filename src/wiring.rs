@@ -94,7 +94,7 @@ pub(crate) fn location(gateway: &controller::Gateway, data: &Path) -> anyhow::Re
 }
 
 /// How an object store is reached.
-fn store_access(declared: &table::Store) -> store::Access {
+pub(crate) fn store_access(declared: &table::Store) -> store::Access {
     let hidden = |secret: &controller::Secret| store::Hidden::new(secret.expose());
     store::Access {
         endpoint: declared

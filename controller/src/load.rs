@@ -7,8 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use tollgate_record::rule::{Budget, RateLimit};
 use tollgate_record::limits::ModelLimits;
+use tollgate_record::rule::{Budget, RateLimit};
 use tollgate_record::{Name, PriceList};
 
 use crate::ambiguous;
@@ -22,8 +22,8 @@ use crate::hierarchy::{Hierarchy, Member};
 use crate::interpolate::Resolver;
 use crate::key::ApiKey;
 use crate::llm_proxy::LlmProxy;
-use crate::places;
 use crate::model_limits;
+use crate::places;
 use crate::price;
 use crate::problem::{Place, Problem, Problems, Report};
 use crate::provider::LlmProvider;

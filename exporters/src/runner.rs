@@ -170,7 +170,7 @@ impl Runner {
                 State::Stuck,
                 format!(
                     "{name}.dead has {bytes} bytes of dead letters, the limit is {bytes_max}: see why with `tollgate exporter dead {name}`, then forget them with \
-                     `tollgate exporter dead {name} --clear`, or raise the limit"
+                     `tollgate exporter clear-dead {name}`, or raise the limit"
                 ),
             );
             return true;

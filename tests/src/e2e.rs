@@ -44,6 +44,7 @@ behaviours!(
     budgets,
     command_line,
     crash,
+    exporters,
     faults,
     identity,
     import,

@@ -29,7 +29,10 @@ pub fn usage_batch<R: Borrow<Record>>(records: &[R]) -> Result<RecordBatch, Arro
 /// As [`usage_batch`].
 pub(crate) fn columns_of<R: Borrow<Record>, C: Borrow<Column>>(columns: &[C], records: &[R]) -> Result<Vec<ArrayRef>, ArrowError> {
     let mut texts = Texts::default();
-    columns.iter().map(|column| array(column.borrow(), records, &mut texts)).collect()
+    columns
+        .iter()
+        .map(|column| array(column.borrow(), records, &mut texts))
+        .collect()
 }
 
 /// A text column on its way: the same room for one column after the other, so that the array takes no more than it needs for as long

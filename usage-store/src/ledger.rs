@@ -11,12 +11,12 @@ use tollgate_record::{
     Unavailable, Usage,
 };
 
-use tollgate_rating::{PriceBook, rate};
 use crate::budgets::pricing::Priced;
 use crate::recovery::describe;
 use crate::results;
 use crate::store::Shared;
 use crate::wal::{Append, Log, entry, lock};
+use tollgate_rating::{PriceBook, rate};
 
 /// Models without a price that are warned of; further ones only mark their rows.
 const WARNED_MAX: usize = 1000;

@@ -79,6 +79,11 @@ impl Location {
         &self.url
     }
 
+    /// The object store that it lies in, whose paths begin at the root of the bucket, or of the file system.
+    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+        Arc::clone(&self.root)
+    }
+
     /// The location beside this one, whose name ends in `suffix`.
     ///
     /// # Errors

@@ -7,9 +7,9 @@ use tollgate_record::{Call, CallId, Ending, Intent, Name, Outcome, Record, Seq, 
 
 use crate::Error;
 use crate::disk::Disk;
-use tollgate_rating::PriceBook;
 use crate::wal::entry::{self, Kind};
 use crate::wal::segment::{Break, MAGIC, Scan, Segment};
+use tollgate_rating::PriceBook;
 
 /// Bytes of a request that are taken for one input token where nothing better is known.
 const BYTES_PER_TOKEN: u64 = 4;

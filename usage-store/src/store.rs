@@ -36,12 +36,12 @@ use crate::budgets::{Budgets, RulesError};
 use crate::clock::{Clock, System};
 use crate::disk::{Disk, Os, replace};
 use crate::error::chain;
+use crate::exports::Exports;
 use crate::history::History;
 use crate::hot::{Hot, Piece, Recovering};
 use crate::ledger::{Handle, Recorder};
 use crate::location::Location;
 use crate::priority::{Work, step_back};
-use tollgate_rating::{LimitBook, PriceBook};
 use crate::recovery::{Recovered, interrupted};
 use crate::results::Sets;
 use crate::rollup::Keeper;
@@ -52,6 +52,7 @@ use crate::tables::View;
 use crate::upkeep::Upkeep;
 use crate::wal::segment::Segment;
 use crate::wal::{Durability, Log, Options, Start, lock};
+use tollgate_rating::{LimitBook, PriceBook};
 
 /// How the store works.
 #[derive(Clone, Debug)]
@@ -111,6 +112,7 @@ pub(crate) struct Shared {
     /// Results of batches that were fetched last.
     results: Sets,
     budgets: Budgets,
+    exports: Exports,
 }
 
 impl Config {
@@ -287,6 +289,7 @@ impl Store {
             places_tried: AtomicU64::new(last_seq.get()),
             results: Sets::default(),
             budgets,
+            exports: Exports::default(),
         });
         let stop = CancellationToken::new();
         let maintenance = shared.config.background.then(|| maintain(&shared, &stop)).transpose()?;
@@ -343,6 +346,10 @@ impl Store {
     /// Why no calls can be recorded, if so.
     pub fn unavailable(&self) -> Option<Arc<str>> {
         self.shared.recorder.log.poisoned().map(|unavailable| unavailable.reason)
+    }
+
+    pub(crate) fn shared_arc(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// What the store's parts share, for tests that take their steps one by one.
@@ -420,6 +427,17 @@ impl Shared {
 
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.exports
+    }
+
+    /// The last place that was given.
+    pub(crate) fn last_seq(&self) -> Seq {
+        let mut stats = Stats::default();
+        self.recorder.log.levels(&mut stats);
+        Seq::new(stats.last_seq)
     }
 
     pub(crate) fn budgets(&self) -> &Budgets {

@@ -112,7 +112,7 @@ pub(crate) async fn a_far_side_that_refuses_everything_stops_the_exporter_at_the
     bench
         .run(async |exporter| {
             let status = bench.until(exporter, |status| status.state == State::Stuck).await;
-            assert!(status.last_error.unwrap().contains("tollgate exporter dead finance --clear"));
+            assert!(status.last_error.unwrap().contains("tollgate exporter clear-dead finance"));
             // A batch for each that was under way, and no more.
             assert!(status.dead < 100, "{} rows are dead", status.dead);
             // The far side is mended, and the letters are forgotten: what was dead is delivered by starting over.

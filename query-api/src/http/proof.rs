@@ -72,7 +72,7 @@ async fn rows(engine: &Engine, sql: &str) -> Result<Vec<Value>, Error> {
 
 fn instant(text: &str) -> Result<Timestamp, Failure> {
     let parsed = DateTime::parse_from_rfc3339(text);
-    parsed.map(|at| Timestamp::from_unix_us(at.timestamp_micros())).map_err(|_| {
-        Failure::BadBody(format!("at={text:?} is no instant; write it as 2026-11-30T12:00:00Z"))
-    })
+    parsed
+        .map(|at| Timestamp::from_unix_us(at.timestamp_micros()))
+        .map_err(|_| Failure::BadBody(format!("at={text:?} is no instant; write it as 2026-11-30T12:00:00Z")))
 }

@@ -66,15 +66,24 @@ impl Compiled {
         budgets: impl Iterator<Item = Option<&'a str>>,
         rates: impl Iterator<Item = Option<&'a str>>,
     ) -> Result<Self, BadRule> {
-        let columns: Vec<&Column> = USAGE.iter().filter(|column| ADMISSION_COLUMNS.contains(&column.name)).collect();
+        let columns: Vec<&Column> = USAGE
+            .iter()
+            .filter(|column| ADMISSION_COLUMNS.contains(&column.name))
+            .collect();
         let schema = Arc::new(Schema::new(
-            columns.iter().map(|column| Field::new(column.name, data_type(column.kind), column.nullable)).collect::<Vec<_>>(),
+            columns
+                .iter()
+                .map(|column| Field::new(column.name, data_type(column.kind), column.nullable))
+                .collect::<Vec<_>>(),
         ));
         let state = session();
         let mut named = BTreeSet::new();
         let mut compile = |when: Option<&str>| -> Result<Rule, BadRule> {
             let Some(text) = when else {
-                return Ok(Rule { when: None, timed: false });
+                return Ok(Rule {
+                    when: None,
+                    timed: false,
+                });
             };
             let (expression, columns) = checked(&state, &schema, text)?;
             let timed = columns.iter().any(|name| name.starts_with("start_"));
@@ -154,7 +163,12 @@ impl Matcher for Compiled {
         }
         let lasting = KEY.with_borrow_mut(|key| {
             self.combination(facts, key);
-            let known = self.known.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(key.as_slice()).cloned();
+            let known = self
+                .known
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .get(key.as_slice())
+                .cloned();
             known.unwrap_or_else(|| {
                 let found = Arc::new(self.ask(facts, false));
                 let mut known = self.known.write().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -203,6 +217,24 @@ pub fn check_rule(when: &str) -> Result<(), BadRule> {
     Compiled::new(std::iter::once(Some(when)), std::iter::empty()).map(|_| ())
 }
 
+/// Checks a condition over every column of table `usage`, such as an exporter's.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_filter(when: &str) -> Result<(), BadRule> {
+    let schema = crate::usage_schema();
+    let whole = DFSchema::try_from(schema.as_ref().clone()).map_err(|error| bad(&error))?;
+    let state = session();
+    let expression = state.create_logical_expr(when, &whole).map_err(|error| bad(&error))?;
+    let physical = state.create_physical_expr(expression, &whole).map_err(|error| bad(&error))?;
+    match physical.data_type(&schema).map_err(|error| bad(&error))? {
+        DataType::Boolean => Ok(()),
+        of => Err(BadRule(format!(
+            "it is a value of type {of}, and a condition is true or false"
+        ))),
+    }
+}
+
 /// A condition, compiled, and the columns that it names.
 fn checked(state: &SessionState, schema: &Schema, text: &str) -> Result<(Arc<dyn PhysicalExpr>, BTreeSet<&'static str>), BadRule> {
     let whole = DFSchema::try_from(crate::usage_schema().as_ref().clone()).map_err(|error| bad(&error))?;
@@ -244,18 +276,25 @@ fn checked(state: &SessionState, schema: &Schema, text: &str) -> Result<(Arc<dyn
     if let Some(wrong) = wrong {
         return Err(BadRule(wrong));
     }
-    let physical = state.create_physical_expr(expression.clone(), &known).map_err(|error| bad(&error))?;
+    let physical = state
+        .create_physical_expr(expression.clone(), &known)
+        .map_err(|error| bad(&error))?;
     let of = physical.data_type(schema).map_err(|error| bad(&error))?;
     if of != DataType::Boolean {
         let of = expression.get_type(&known).unwrap_or(of);
-        return Err(BadRule(format!("it is a value of type {of}, and a condition is true or false")));
+        return Err(BadRule(format!(
+            "it is a value of type {of}, and a condition is true or false"
+        )));
     }
     Ok((physical, columns))
 }
 
 fn bad(error: &DataFusionError) -> BadRule {
     let text = error.strip_backtrace();
-    let text = text.trim_start_matches("Schema error: ").trim_start_matches("SQL error: ").trim_start_matches("Error during planning: ");
+    let text = text
+        .trim_start_matches("Schema error: ")
+        .trim_start_matches("SQL error: ")
+        .trim_start_matches("Error during planning: ");
     BadRule(text.lines().next().unwrap_or_default().to_owned())
 }
 

@@ -106,7 +106,9 @@ impl Pricing for Priced<'_> {
         let limits = limits.of(call.provider_name.as_ref(), call.template.as_ref(), model);
         let tokens = tollgate_rating::tokens(bounds, &limits);
         let cost = match &*self.dearest(call) {
-            Ok(dearest) => dearest.cost(bounds, &limits).map(|worst| (worst.cost.units(), worst.currency)),
+            Ok(dearest) => dearest
+                .cost(bounds, &limits)
+                .map(|worst| (worst.cost.units(), worst.currency)),
             Err(missing) => Err(missing.clone()),
         };
         WorstCase {

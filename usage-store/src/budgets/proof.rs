@@ -64,18 +64,28 @@ impl Proof {
             return Err(Unproved::Dimension {
                 budget: budget.name.clone(),
                 dimension: unknown.clone(),
-                allowed: if texts.is_empty() { "nothing".to_owned() } else { texts.join(", ") },
+                allowed: if texts.is_empty() {
+                    "nothing".to_owned()
+                } else {
+                    texts.join(", ")
+                },
             });
         }
         let span = span(&budget.window, at).ok_or_else(|| Unproved::NoWindow {
             budget: budget.name.clone(),
         })?;
-        let values: Vec<Option<Box<str>>> = texts.iter().map(|text| per.get(text).map(|value| value.as_str().into())).collect();
+        let values: Vec<Option<Box<str>>> = texts
+            .iter()
+            .map(|text| per.get(text).map(|value| value.as_str().into()))
+            .collect();
         Ok(Self {
             sql: sql::proof(budget, span, &values),
             refusals_sql: sql::refusals(budget, span, &values),
             budget: budget.name.clone(),
-            per: texts.into_iter().zip(values.into_iter().map(|value| value.map(String::from))).collect(),
+            per: texts
+                .into_iter()
+                .zip(values.into_iter().map(|value| value.map(String::from)))
+                .collect(),
             span,
             counter: None,
         })
@@ -91,7 +101,12 @@ impl Proof {
         let rule = rule.ok_or_else(|| Unproved::Unknown { name: name.to_owned() })?;
         let mut proof = Self::new(&rule.budget, per, at)?;
         let is_it = |standing: &Standing| {
-            standing.span == proof.span && standing.values.iter().map(Option::as_deref).eq(proof.per.iter().map(|(_, value)| value.as_deref()))
+            standing.span == proof.span
+                && standing
+                    .values
+                    .iter()
+                    .map(Option::as_deref)
+                    .eq(proof.per.iter().map(|(_, value)| value.as_deref()))
         };
         let standings = engine.standings_of(rule);
         proof.counter = standings

@@ -24,7 +24,11 @@ fn rows(limit: &Limit) -> Option<String> {
         Limit::Money { currency, .. } => Some(format!("currency = {}", quoted(currency.as_str()))),
         Limit::Tokens { .. } => None,
         Limit::Calls(_) => {
-            let refused: Vec<_> = Outcome::ALL.iter().filter(|outcome| outcome.is_refused()).map(|outcome| quoted(outcome.as_str())).collect();
+            let refused: Vec<_> = Outcome::ALL
+                .iter()
+                .filter(|outcome| outcome.is_refused())
+                .map(|outcome| quoted(outcome.as_str()))
+                .collect();
             Some(format!("corrects IS NULL AND outcome NOT IN ({})", refused.join(", ")))
         }
     }
@@ -42,7 +46,11 @@ fn conditions(budget: &Budget, span: Span) -> Vec<String> {
 /// Columns `d0`, `d1`...: the budget's `per`, and `step` of a rolling window; then `own` and `others`.
 pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
     let dimensions: Vec<String> = budget.per.iter().map(tollgate_record::rule::Dimension::text).collect();
-    let mut columns: Vec<String> = dimensions.iter().enumerate().map(|(place, text)| format!("{text} AS d{place}")).collect();
+    let mut columns: Vec<String> = dimensions
+        .iter()
+        .enumerate()
+        .map(|(place, text)| format!("{text} AS d{place}"))
+        .collect();
     let mut groups = dimensions;
     if let Window::Rolling { length_us } = budget.window {
         let step = step_us(length_us);
@@ -53,7 +61,11 @@ pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
     let (measure, own) = (measure(&budget.limit), quoted(instance.as_str()));
     columns.push(format!("sum(CASE WHEN instance = {own} THEN {measure} END) AS own"));
     columns.push(format!("sum(CASE WHEN instance <> {own} THEN {measure} END) AS others"));
-    let mut text = format!("SELECT {} FROM usage WHERE {}", columns.join(", "), conditions(budget, span).join(" AND "));
+    let mut text = format!(
+        "SELECT {} FROM usage WHERE {}",
+        columns.join(", "),
+        conditions(budget, span).join(" AND ")
+    );
     if !groups.is_empty() {
         text.push_str(&format!(" GROUP BY {}", groups.join(", ")));
     }
@@ -64,7 +76,11 @@ pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
 pub fn proof(budget: &Budget, span: Span, values: &[Option<Box<str>>]) -> String {
     let mut all = conditions(budget, span);
     all.extend(of_values(budget, values));
-    format!("SELECT sum({}) AS spent FROM usage WHERE {}", measure(&budget.limit), all.join(" AND "))
+    format!(
+        "SELECT sum({}) AS spent FROM usage WHERE {}",
+        measure(&budget.limit),
+        all.join(" AND ")
+    )
 }
 
 /// The calls that a budget refused in a window, the last one first.

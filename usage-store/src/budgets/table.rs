@@ -7,8 +7,8 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use tollgate_budget::{BudgetRule, Engine, Span, Standing, span};
 use tollgate_record::admission::Measure;
-use tollgate_record::rule::Window;
 use tollgate_record::column::{Kind, Value};
+use tollgate_record::rule::Window;
 use tollgate_record::{Amount, Tags, Timestamp};
 
 use crate::batch::tags;
@@ -20,23 +20,49 @@ const PROJECTED_FROM: i64 = 1;
 /// Its columns: name, type and meaning.
 pub(crate) const BUDGETS: &[(&str, Kind, &str)] = &[
     ("name", Kind::Text, "Name of the budget."),
-    ("per", Kind::Map, "What the counter is kept apart by, with its values; those that are null are left out."),
+    (
+        "per",
+        Kind::Map,
+        "What the counter is kept apart by, with its values; those that are null are left out.",
+    ),
     ("window_start", Kind::Timestamp, "First instant of the window."),
-    ("window_end", Kind::Timestamp, "First instant behind it; of a rolling window, the end of the step that now is in."),
+    (
+        "window_end",
+        Kind::Timestamp,
+        "First instant behind it; of a rolling window, the end of the step that now is in.",
+    ),
     ("unit", Kind::Text, "What is counted: a currency's code, `tokens` or `calls`."),
     ("limit_amount", Kind::Decimal, "What may be used in the window."),
-    ("spent", Kind::Decimal, "What rows of the window add up to: the answer of the budget's SQL at the same instant."),
+    (
+        "spent",
+        Kind::Decimal,
+        "What rows of the window add up to: the answer of the budget's SQL at the same instant.",
+    ),
     ("reserved", Kind::Decimal, "What is set aside for calls that have not ended."),
-    ("remaining", Kind::Decimal, "`limit_amount` less `spent` less `reserved`; below zero where a budget that only warns was exceeded, or its limit was lowered."),
-    ("refused", Kind::Int, "Calls that were refused in the window, since the gateway started."),
-    ("projected", Kind::Decimal, "`spent` at the window's end, if it goes on as it did since its start; null in the first hundredth of a window, and of rolling windows."),
+    (
+        "remaining",
+        Kind::Decimal,
+        "`limit_amount` less `spent` less `reserved`; below zero where a budget that only warns was exceeded, or its limit was lowered.",
+    ),
+    (
+        "refused",
+        Kind::Int,
+        "Calls that were refused in the window, since the gateway started.",
+    ),
+    (
+        "projected",
+        Kind::Decimal,
+        "`spent` at the window's end, if it goes on as it did since its start; null in the first hundredth of a window, and of rolling windows.",
+    ),
 ];
 
 /// The schema of table `budgets`.
 pub(crate) fn schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         let nullable = |name: &str| name == "projected";
-        let fields = BUDGETS.iter().map(|(name, kind, _)| Field::new(*name, data_type(*kind), nullable(name)));
+        let fields = BUDGETS
+            .iter()
+            .map(|(name, kind, _)| Field::new(*name, data_type(*kind), nullable(name)));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     });
     Arc::clone(&SCHEMA)
@@ -70,7 +96,9 @@ pub(super) fn batch(engine: &Engine, now: Timestamp) -> Result<RecordBatch, Arro
     for (rule, standing) in &rows {
         names.append_value(rule.budget.name.as_str());
         let values = rule.budget.per.iter().zip(standing.values.iter());
-        per.push(Tags::from_pairs(values.filter_map(|(dimension, value)| Some((dimension.text(), value.as_deref()?)))));
+        per.push(Tags::from_pairs(
+            values.filter_map(|(dimension, value)| Some((dimension.text(), value.as_deref()?))),
+        ));
         let [start, end] = &mut instants;
         start.append_value(standing.span.start);
         end.append_value(standing.span.end);
@@ -87,7 +115,10 @@ pub(super) fn batch(engine: &Engine, now: Timestamp) -> Result<RecordBatch, Arro
             Window::Rolling { .. } => None,
             _ => project(spent, standing.span, now),
         };
-        for (builder, amount) in amounts.iter_mut().zip([Some(limit), Some(spent), Some(reserved), Some(left), projected]) {
+        for (builder, amount) in amounts
+            .iter_mut()
+            .zip([Some(limit), Some(spent), Some(reserved), Some(left), projected])
+        {
             builder.append_option(amount.map(Amount::units));
         }
         refused.append_value(i64::try_from(standing.refused).unwrap_or(i64::MAX));

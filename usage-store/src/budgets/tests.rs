@@ -65,8 +65,14 @@ fn money(dollars: u64) -> Limit {
 #[test]
 fn a_condition_that_no_admission_can_tell_is_refused_with_the_reason() {
     for (when, reason) in [
-        ("cost > 1", "column cost is only known when a call has ended; known at admission are start_time, start_date, org"),
-        ("team = 'a' AND response_model = 'm'", "column response_model is only known when a call has ended"),
+        (
+            "cost > 1",
+            "column cost is only known when a call has ended; known at admission are start_time, start_date, org",
+        ),
+        (
+            "team = 'a' AND response_model = 'm'",
+            "column response_model is only known when a call has ended",
+        ),
         ("tem = 'a'", "No field named tem"),
         ("team", "it is a value of type Utf8, and a condition is true or false"),
         ("random() < 0.5", "function random() has another value each time"),
@@ -183,14 +189,26 @@ async fn a_budget_that_is_added_later_counts_what_its_window_holds() {
     let folder = TempDir::new().unwrap();
     let store = Store::open(config(&folder), prices()).await.unwrap();
     for number in 0..4 {
-        store.ledger().admit(today(number)).await.unwrap().settle(ending()).await.unwrap();
+        store
+            .ledger()
+            .admit(today(number))
+            .await
+            .unwrap()
+            .settle(ending())
+            .await
+            .unwrap();
     }
     store.flush().await.unwrap();
     store.ledger().admit(today(4)).await.unwrap().settle(ending()).await.unwrap();
     let calls = budget("calls", Some("team = 'even'"), Limit::Calls(4));
     store.set_rules(vec![calls.clone()], vec![]).await.unwrap();
     // Calls 0, 2 and 4 were made: one more fits.
-    std::mem::forget(admit(&store, today(6), 1).await.map_err(|refusal| format!("{refusal:?}")).unwrap());
+    std::mem::forget(
+        admit(&store, today(6), 1)
+            .await
+            .map_err(|refusal| format!("{refusal:?}"))
+            .unwrap(),
+    );
     assert!(matches!(admit(&store, today(8), 1).await, Err(Refusal::Budget(_))));
     assert!(admit(&store, today(9), 1).await.is_ok(), "another team's");
     // The process ends with a call open: it is a row, and counts.
@@ -216,7 +234,14 @@ async fn a_counter_that_is_not_its_sum_is_found_and_set_right() {
     let engine = &store.shared().budgets().engine;
     let rules = engine.rules();
     let standing = engine.standings().remove(0);
-    engine.correct(&rules.budgets[0], standing.span, &standing.values, standing.span.start, CENT, 0);
+    engine.correct(
+        &rules.budgets[0],
+        standing.span,
+        &standing.values,
+        standing.span.start,
+        CENT,
+        0,
+    );
     assert_eq!(store.shared().reconcile().await.unwrap(), 1);
     assert_eq!(engine.standings()[0].own, standing.own);
     assert_eq!(store.shared().reconcile().await.unwrap(), 0);
@@ -226,7 +251,10 @@ async fn a_counter_that_is_not_its_sum_is_found_and_set_right() {
 async fn rows_of_another_gateway_in_the_same_table_count_once_they_are_seen() {
     let (ours, theirs) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let store = Store::open(config(&ours), prices()).await.unwrap();
-    store.set_rules(vec![budget("calls", None, Limit::Calls(3))], vec![]).await.unwrap();
+    store
+        .set_rules(vec![budget("calls", None, Limit::Calls(3))], vec![])
+        .await
+        .unwrap();
     let other = Config {
         table: config(&ours).table,
         instance: name("other"),
@@ -234,7 +262,14 @@ async fn rows_of_another_gateway_in_the_same_table_count_once_they_are_seen() {
     };
     let other = Store::open(other, prices()).await.unwrap();
     for number in [0, 2] {
-        other.ledger().admit(today(number)).await.unwrap().settle(ending()).await.unwrap();
+        other
+            .ledger()
+            .admit(today(number))
+            .await
+            .unwrap()
+            .settle(ending())
+            .await
+            .unwrap();
     }
     other.flush().await.unwrap();
     admit(&store, today(4), 1).await.unwrap().settle(ending()).await.unwrap();
@@ -272,11 +307,20 @@ fn step() -> impl Strategy<Value = Step> {
 fn rules(limit: u64, rolling: bool) -> Vec<Budget> {
     let mut all = vec![
         budget("money", Some("team IS NOT NULL"), money(limit)),
-        budget("tokens", Some("tags['env'] = 'prod'"), Limit::Tokens { count: limit * 100, of: Tokens::Total }),
+        budget(
+            "tokens",
+            Some("tags['env'] = 'prod'"),
+            Limit::Tokens {
+                count: limit * 100,
+                of: Tokens::Total,
+            },
+        ),
         budget("calls", None, Limit::Calls(limit * 3)),
     ];
     if rolling {
-        all[1].window = Window::Rolling { length_us: 3_600_000_000 };
+        all[1].window = Window::Rolling {
+            length_us: 3_600_000_000,
+        };
         all[2].per = vec![];
     }
     all
@@ -334,14 +378,26 @@ async fn run(steps: Vec<Step>) {
             Step::Prices => store.set_prices(prices()).unwrap(),
         }
         // A call that was let go is settled by a task of the log; whoever asks for the next place waits for it.
-        store.ledger().admit(today(1_000_000 + number)).await.unwrap().settle(tokens(0, 0)).await.unwrap();
+        store
+            .ledger()
+            .admit(today(1_000_000 + number))
+            .await
+            .unwrap()
+            .settle(tokens(0, 0))
+            .await
+            .unwrap();
         calls.insert(1_000_000 + number, true);
         for (counter, rows) in proved(&store).await {
             assert_eq!(counter, rows, "after {step:?}");
         }
         let engine = &store.shared().budgets().engine;
         assert_eq!(engine.open(), open.len(), "after {step:?}");
-        let counted = engine.rules().budgets.iter().find(|rule| rule.budget.name == name("calls")).map(|rule| engine.standings_of(rule));
+        let counted = engine
+            .rules()
+            .budgets
+            .iter()
+            .find(|rule| rule.budget.name == name("calls"))
+            .map(|rule| engine.standings_of(rule));
         let counted: i128 = counted.unwrap().iter().map(|standing| standing.own).sum();
         assert_eq!(counted, calls.len() as i128, "after {step:?}");
     }
@@ -352,11 +408,18 @@ async fn run(steps: Vec<Step>) {
 fn counters_equal_their_sql_and_the_model_through_everything() {
     // Each step asks SQL for every counter: a case takes seconds. PROPTEST_CASES makes them more.
     let cases = Cases {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(6),
+        cases: std::env::var("PROPTEST_CASES")
+            .ok()
+            .and_then(|cases| cases.parse().ok())
+            .unwrap_or(6),
         max_shrink_iters: 100,
         ..Cases::default()
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
     TestRunner::new(cases)
         .run(&proptest::collection::vec(step(), 5..30), |steps| {
             runtime.block_on(run(steps));

@@ -194,6 +194,10 @@ impl Shared {
             .await?;
         // What the table did not take must not be added up either.
         let batches = table.without_results_of_others(batches, &self.config.instance).await?;
+        if batches.iter().map(RecordBatch::num_rows).sum::<usize>() < rows {
+            // Budgets counted them when they were recorded.
+            self.budgets.rows_were_left_out();
+        }
         let version = table.version();
         {
             // At one instant the rows leave memory and appear in the table: no query sees them twice or not at all.

@@ -1,5 +1,6 @@
 //! What SQL sees: tables as of one snapshot, table functions, and the views over the tables.
 
+pub(crate) mod beside;
 pub(crate) mod corrected;
 mod lazy;
 mod pinned;
@@ -29,7 +30,6 @@ use crate::disk::{Disk, Os};
 use crate::history::History;
 use crate::hot::{Held, Hot, Recovering};
 use crate::location::Location;
-use tollgate_rating::lists::Lists;
 use crate::recovery::Recovered;
 use crate::rollup::{self, Hourly};
 use crate::scan::Scan;
@@ -37,6 +37,7 @@ use crate::schema::usage_schema;
 use crate::store::{Shared, lock_directory};
 use crate::table::Table;
 use crate::wal::lock;
+use tollgate_rating::lists::Lists;
 use unreachable::Unreachable;
 
 /// Tables by name.

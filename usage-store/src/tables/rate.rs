@@ -18,9 +18,9 @@ use tollgate_record::column::{Kind, Value};
 use tollgate_record::{Amount, Cost, Name, Outcome, Timestamp, UsageSource};
 
 use crate::batch::charges;
+use crate::schema::{DECIMAL, data_type};
 use tollgate_rating::again::{Line, Row, rate_again};
 use tollgate_rating::lists::{Chosen, Lists};
-use crate::schema::{DECIMAL, data_type};
 
 /// Its name in SQL.
 pub(crate) const NAME: &str = "rate";
