@@ -2,7 +2,7 @@
 //! kills.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ apiVersion: tollgate/v1\nkind: ApiKey\nmetadata: {name: key-of-growth}\n\
 spec: {value: tg-e2e-budget-growth-01, org: acme, team: growth, caller_may: [user, agent, session, tags]}\n---\n\
 apiVersion: tollgate/v1\nkind: ApiKey\nmetadata: {name: key-of-ads}\n\
 spec: {value: tg-e2e-budget-ads-00001, org: acme, team: ads, caller_may: [user, agent, session, tags]}\n";
+
+/// One for all: each reads the system's certificates, which takes longer than a call.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
 
 pub(crate) fn claims() -> Vec<Claim> {
     let document = Document::read();
@@ -98,7 +101,7 @@ async fn call(gateway: &Gateway, team: &str, user: &str, body: &Value, tags: &BT
         "growth" => "tg-e2e-budget-growth-01",
         _ => "tg-e2e-budget-ads-00001",
     };
-    let answer = reqwest::Client::new()
+    let answer = CLIENT
         .post(format!("{}/openai/v1/chat/completions", gateway.url()))
         .bearer_auth(key)
         .header("x-tollgate-user", user)
@@ -181,7 +184,7 @@ async fn agree(gateway: &Gateway) -> usize {
         for (name, value) in counter.0["per"].as_object().unwrap() {
             url.query_pairs_mut().append_pair(name, value.as_str().unwrap());
         }
-        let proof: Value = reqwest::Client::new().get(url).bearer_auth(gateway.token()).send().await.unwrap().json().await.unwrap();
+        let proof: Value = CLIENT.get(url).bearer_auth(gateway.token()).send().await.unwrap().json().await.unwrap();
         let sum = match &proof["spent"] {
             Value::Null => Decimal::parse("0"),
             Value::String(text) => Decimal::parse(text),

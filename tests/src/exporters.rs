@@ -1,7 +1,7 @@
 //! Exporters of a running gateway: what its ledger has arrives, at least once, through kills of the gateway and failures of the far side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -19,6 +19,9 @@ use crate::harness::world::World;
 
 /// The longest that rows may take to arrive on a machine that does other things.
 const ARRIVES: Duration = Duration::from_secs(90);
+
+/// One for all: each reads the system's certificates, which takes longer than a call.
+static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(reqwest::Client::new);
 
 pub(crate) fn claims() -> Vec<Claim> {
     let mut all = claims_of![
@@ -100,7 +103,7 @@ fn exporter(name: &str, spec: &str) -> String {
 }
 
 async fn call(gateway: &Gateway, model: &str) {
-    let answer = reqwest::Client::new()
+    let answer = CLIENT
         .post(format!("{}/openai/v1/chat/completions", gateway.url()))
         .bearer_auth(crate::harness::world::KEY)
         .json(&json!({"model": model, "messages": [{"role": "user", "content": "Hello"}]}))
