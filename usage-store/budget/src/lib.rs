@@ -21,6 +21,7 @@ mod counter;
 mod decide;
 mod engine;
 mod facts;
+mod packed;
 mod recent;
 mod rules;
 #[cfg(test)]
