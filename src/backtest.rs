@@ -38,7 +38,9 @@ pub(crate) async fn backtest(arguments: cli::Backtest) -> anyhow::Result<()> {
     let mut tests = Vec::with_capacity(rules.len());
     for rule in rules {
         let limits = arguments.limit.iter().map(|text| rule.read_limit(text));
-        let limits: Vec<i128> = limits.collect::<Result<_, _>>().map_err(|wrong| anyhow::anyhow!("--limit: {wrong}"))?;
+        let limits: Vec<i128> = limits
+            .collect::<Result<_, _>>()
+            .map_err(|wrong| anyhow::anyhow!("--limit: {wrong}"))?;
         tests.push(Backtest::new(rule, &limits));
     }
     let rows = Rows::of(&arguments.source).await?;

@@ -95,7 +95,9 @@ impl Rows {
                 })?;
                 let token = match &source.token {
                     Some(token) => token.clone(),
-                    None => read_token(&source.data)?.with_context(|| format!("there is no {}", token_file(&source.data).display()))?,
+                    None => {
+                        read_token(&source.data)?.with_context(|| format!("there is no {}", token_file(&source.data).display()))?
+                    }
                 };
                 Ok(Self::asked(&format!("http://{}", addresses.controller), &token))
             }
@@ -128,7 +130,10 @@ impl Rows {
                     .await
                     .with_context(|| format!("cannot ask {url}"))?;
                 let answer = succeeded(url, answer).await?;
-                Ok(answer.bytes_stream().map(|chunk| chunk.context("the answer broke off: what came of it is not all of it")).boxed())
+                Ok(answer
+                    .bytes_stream()
+                    .map(|chunk| chunk.context("the answer broke off: what came of it is not all of it"))
+                    .boxed())
             }
         }
     }

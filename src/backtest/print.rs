@@ -129,7 +129,11 @@ fn table(lines: &[Line]) -> String {
         let mut line = String::new();
         for (place, (cell, width)) in row.iter().zip(widths).enumerate() {
             let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
-            let (before, behind) = if NUMBERS.contains(&place) { (&*padding, "") } else { ("", &*padding) };
+            let (before, behind) = if NUMBERS.contains(&place) {
+                (&*padding, "")
+            } else {
+                ("", &*padding)
+            };
             line.push_str(before);
             line.push_str(cell);
             line.push_str(behind);
@@ -194,7 +198,10 @@ fn cells(line: &Line) -> [String; HEADS.len()] {
 }
 
 fn words(cost: &[Money]) -> String {
-    let parts: Vec<String> = cost.iter().map(|money| format!("{} {}", money.amount, money.currency)).collect();
+    let parts: Vec<String> = cost
+        .iter()
+        .map(|money| format!("{} {}", money.amount, money.currency))
+        .collect();
     parts.join(" + ")
 }
 
@@ -239,7 +246,13 @@ mod tests {
             },
         });
         let mut test = Backtest::new(rule, &[2]);
-        let calls = [(Some("ann"), "USD"), (Some("ann"), "USD"), (Some("ann"), "EUR"), (None, "USD"), (None, "USD")];
+        let calls = [
+            (Some("ann"), "USD"),
+            (Some("ann"), "USD"),
+            (Some("ann"), "EUR"),
+            (None, "USD"),
+            (None, "USD"),
+        ];
         for (place, (user, currency)) in (0..).zip(calls) {
             test.decide(&Event {
                 start: Timestamp::from_unix_us(1_793_534_400_000_000 + place * 1_000_000),
@@ -268,8 +281,14 @@ hourly  rate limit  2 requests      5        1         0  0.25 EUR              
     fn csv_quotes_what_has_commas_and_json_keeps_all_apart() {
         let lines = tried();
         let text = csv(&lines);
-        assert!(text.starts_with("rule,kind,limit,calls,refused,unpriced,cost_of_those_refused,first_refused,most_of_them\n"), "{text}");
-        assert!(text.ends_with(",2026-11-01T12:00:02Z,\"user_id=ann tags['a,b']=x: 1 (0.25 EUR)\"\n"), "{text}");
+        assert!(
+            text.starts_with("rule,kind,limit,calls,refused,unpriced,cost_of_those_refused,first_refused,most_of_them\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(",2026-11-01T12:00:02Z,\"user_id=ann tags['a,b']=x: 1 (0.25 EUR)\"\n"),
+            "{text}"
+        );
         let json = serde_json::to_value(&lines).unwrap();
         let whose = json.pointer("/0/top/1").unwrap();
         assert_eq!(

@@ -23,7 +23,12 @@ pub(super) fn opening(test: &mut Backtest, since: Timestamp, batch: &RecordBatch
         let Some(amount) = amounts.at(row) else { continue };
         values.clear();
         values.extend(texts.iter().map(|text| text_at(text, row)));
-        test.open(since, steps.as_ref().and_then(|steps| at(steps, row)).unwrap_or(0), &values, amount);
+        test.open(
+            since,
+            steps.as_ref().and_then(|steps| at(steps, row)).unwrap_or(0),
+            &values,
+            amount,
+        );
     }
     Ok(())
 }
@@ -33,7 +38,10 @@ pub(super) fn seconds(batch: &RecordBatch, into: &mut Vec<(i64, u64)>) -> anyhow
     let (seconds, calls) = (numbers(batch, "second")?, numbers(batch, "calls")?);
     for row in 0..batch.num_rows() {
         let second = at(&seconds, row).context("a second is null")?;
-        into.push((second, at(&calls, row).and_then(|calls| u64::try_from(calls).ok()).unwrap_or(0)));
+        into.push((
+            second,
+            at(&calls, row).and_then(|calls| u64::try_from(calls).ok()).unwrap_or(0),
+        ));
     }
     Ok(())
 }
@@ -90,7 +98,11 @@ impl Amounts {
 /// Columns `d0`, `d1`...
 fn dimensions(test: &Backtest, batch: &RecordBatch) -> anyhow::Result<Vec<StringArray>> {
     let count = test.rule().per().len();
-    let text = |place| Ok(column(batch, &format!("d{place}"), &DataType::Utf8)?.as_string::<i32>().clone());
+    let text = |place| {
+        Ok(column(batch, &format!("d{place}"), &DataType::Utf8)?
+            .as_string::<i32>()
+            .clone())
+    };
     (0..count).map(text).collect()
 }
 

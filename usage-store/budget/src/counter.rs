@@ -300,7 +300,8 @@ impl Counters {
             rolling: wanted.rolling_us.map(|length_us| {
                 Box::new(Rolling {
                     length_us,
-                    steps: VecDeque::new(),
+                    // Most have one step or two, and would have room for four.
+                    steps: VecDeque::with_capacity(1),
                 })
             }),
         };

@@ -22,7 +22,11 @@ pub fn opening(budget: &Budget, span: Span) -> String {
         groups.push(step);
     }
     columns.push(format!("sum({}) AS amount", sql::measure(&budget.limit)));
-    let mut text = format!("SELECT {} FROM usage WHERE {}", columns.join(", "), sql::conditions(budget, span).join(" AND "));
+    let mut text = format!(
+        "SELECT {} FROM usage WHERE {}",
+        columns.join(", "),
+        sql::conditions(budget, span).join(" AND ")
+    );
     if !groups.is_empty() {
         text.push_str(&format!(" GROUP BY {}", groups.join(", ")));
     }
@@ -53,7 +57,10 @@ pub fn calls(rule: &Tried, span: Span) -> String {
 }
 
 fn dimensions(per: &[Dimension]) -> Vec<String> {
-    per.iter().enumerate().map(|(place, dimension)| format!("{} AS d{place}", dimension.text())).collect()
+    per.iter()
+        .enumerate()
+        .map(|(place, dimension)| format!("{} AS d{place}", dimension.text()))
+        .collect()
 }
 
 /// What a call adds, null if it has no price in the budget's currency. Where null is nothing for a sum, it is zero here.
@@ -74,7 +81,10 @@ fn amount(rule: &Tried) -> String {
             limit => format!("coalesce({}, 0)", sql::measure(limit)),
         },
         Tried::Rate(limit) => match limit.limit {
-            Rate::Tokens { count, .. } => sql::measure(&Limit::Tokens { count, of: Tokens::Total }),
+            Rate::Tokens { count, .. } => sql::measure(&Limit::Tokens {
+                count,
+                of: Tokens::Total,
+            }),
             Rate::Requests { .. } | Rate::Concurrency(_) => "1".to_owned(),
         },
     }
@@ -204,7 +214,12 @@ mod tests {
         let rolling = Budget {
             when: None,
             per: vec![],
-            ..budget(Limit::Calls(3), Window::Rolling { length_us: 3_600_000_000 })
+            ..budget(
+                Limit::Calls(3),
+                Window::Rolling {
+                    length_us: 3_600_000_000,
+                },
+            )
         };
         assert_eq!(
             opening(&rolling, NOON),
@@ -213,7 +228,10 @@ mod tests {
                  WHERE {MADE} AND {OF_NOON} GROUP BY CAST(start_time AS BIGINT) / 60000000 * 60000000"
             )
         );
-        let alone = Budget { per: vec![], ..budget(dollars(), month()) };
+        let alone = Budget {
+            per: vec![],
+            ..budget(dollars(), month())
+        };
         assert!(!opening(&alone, NOON).contains("GROUP BY"));
     }
 }
