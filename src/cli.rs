@@ -51,6 +51,11 @@ pub(crate) enum Command {
     /// Shows how the exporters of a running gateway stand, and tells them what to do
     #[command(subcommand)]
     Exporter(ExporterCommand),
+    /// Tells what budgets and rate limits would have refused of the calls that were recorded
+    ///
+    /// Every Budget and RateLimit of FILE is tried, alone; none of them need be in force. Calls count as what they came to, and one that would
+    /// have been refused spends nothing. Nothing is changed, and a gateway may run meanwhile.
+    Backtest(Backtest),
     /// Makes a damaged write-ahead log whole, and says what is missing
     Repair(Repair),
     /// Runs a simulator of OpenAI and Anthropic, for tests and benchmarks
@@ -307,6 +312,41 @@ pub(crate) struct ReplayExporter {
     /// End of the period; calls that began at this instant are not in it
     #[arg(long, value_name = "TIME")]
     pub(crate) to: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backtest {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// Since when: so long before --until, such as 30d, 12h or 90m, or a time
+    #[arg(long, default_value = "30d", value_name = "TIME")]
+    pub(crate) since: String,
+    /// Until when; now, if it is not named
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+    /// Other limits to try beside the one that is declared, in its unit, with commas between them
+    #[arg(long, value_name = "AMOUNTS", value_delimiter = ',')]
+    pub(crate) limit: Vec<String>,
+    /// How many of those whose calls would have been refused are told
+    #[arg(long, default_value_t = 5, value_name = "COUNT")]
+    pub(crate) top: usize,
+    /// Output
+    #[arg(long, default_value = "table")]
+    pub(crate) format: Told,
+    /// A YAML file, or a folder of them, with the rules to try
+    #[arg(value_name = "FILE")]
+    pub(crate) rules: PathBuf,
+}
+
+/// How the result of a back-test is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Told {
+    /// Columns of text
+    Table,
+    /// One array, with an object for each rule and limit
+    Json,
+    /// A line for each rule and limit
+    Csv,
 }
 
 fn renaming(text: &str) -> Result<(String, String), String> {

@@ -1,6 +1,7 @@
 //! The `tollgate` binary: the command line, and the wiring of the crates. No logic of its own beyond that.
 
 mod admin;
+mod backtest;
 mod check;
 mod cli;
 mod connect;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Rerate(rerate) => run(rerate::rerate(rerate)),
         Command::Budget(cli::Budget::Prove(prove)) => run(rules::prove(prove)),
         Command::Exporter(command) => run(exporters::command::run(command)),
+        Command::Backtest(backtest) => run(backtest::backtest(backtest)),
         Command::Repair(repair) => run(repair::repair(repair)),
         Command::Simulate(simulate) => run(simulate::simulate(simulate.listen)),
     };

@@ -23,8 +23,8 @@ pub(crate) type Key = (RuleId, Box<[Option<Box<str>>]>);
 
 /// What is taken out of a bucket, times the window's microseconds, at an instant.
 #[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    level: i128,
+pub(crate) struct Bucket {
+    pub(crate) level: i128,
     at: i64,
     /// Calls that have not ended.
     open: u64,
@@ -45,10 +45,19 @@ pub(crate) struct Taken {
 }
 
 impl Bucket {
-    fn refill(&mut self, count: u64, now: i64) {
+    pub(crate) fn refill(&mut self, count: u64, now: i64) {
         let passed = now.saturating_sub(self.at).max(0);
         self.level = self.level.saturating_sub(i128::from(count) * i128::from(passed)).max(0);
         self.at = self.at.max(now);
+    }
+
+    /// By how much a call is too much for a bucket that is refilled; none if it fits.
+    pub(crate) fn excess(&self, limit: u64, window_us: i64, count: u64) -> Option<i128> {
+        let whole = i128::from(limit) * i128::from(window_us);
+        let needs = i128::from(count.min(limit)) * i128::from(window_us);
+        // A bucket of tokens that is in debt, or empty, lets nothing pass, not even what needs nothing.
+        let excess = self.level.saturating_add(needs.max(1)).saturating_sub(whole);
+        (excess > 0).then_some(excess)
     }
 }
 
@@ -82,10 +91,8 @@ impl Buckets {
                 bucket.refill(limit, now);
                 let whole = i128::from(limit) * i128::from(window_us);
                 let needs = i128::from(count.min(limit)) * i128::from(window_us);
-                // A bucket of tokens that is in debt, or empty, lets nothing pass, not even what needs nothing.
-                let full = bucket.level + needs.max(1);
-                if full > whole {
-                    let wait = divided_up(full - whole, i128::from(limit));
+                if let Some(excess) = bucket.excess(limit, window_us, count) {
+                    let wait = divided_up(excess, i128::from(limit));
                     return Err(Box::new(OverRate {
                         state: state(of, limit, left(whole - bucket.level, window_us), reset(bucket.level, limit)),
                         window_us: u64::try_from(window_us).ok(),

@@ -1,17 +1,18 @@
 //! Counters: what was spent of a budget in a window, by each combination of what it is kept apart by.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use tollgate_record::rule::Dimension;
 
+use crate::packed::{Packed, pack};
 use crate::rules::RuleId;
+use crate::step_us;
 use crate::window::Span;
-use crate::{Facts, step_us};
 
-/// The values that a counter is of; shared by the counters of later windows.
+/// The values that a counter is of.
 pub(crate) type Values = Arc<[Option<Box<str>>]>;
 
 /// A counter as it stands.
@@ -64,11 +65,13 @@ impl Standing {
     }
 }
 
+/// Two lines of the cache, and no part of a third.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Counter {
     pub(crate) rule: RuleId,
     pub(crate) span: Span,
-    pub(crate) values: Values,
+    pub(crate) key: Packed,
     pub(crate) own: i128,
     pub(crate) others: i128,
     pub(crate) reserved: i128,
@@ -94,8 +97,15 @@ pub(crate) struct Rolling {
 pub(crate) struct Counters {
     slots: Vec<Option<Counter>>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: HashTable<Entry>,
     hasher: RandomState,
+}
+
+/// Where a counter is kept, and a part of its hash: nearly always enough to know it without looking at it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tag: u32,
+    slot: Slot,
 }
 
 /// Where a counter is kept.
@@ -137,7 +147,7 @@ impl Counter {
         Standing {
             rule: self.rule,
             span: self.span,
-            values: Arc::clone(&self.values),
+            values: self.key.values().map(|value| value.map(Box::from)).collect(),
             own: self.own,
             others: self.others,
             reserved: self.reserved,
@@ -174,33 +184,23 @@ impl Rolling {
 }
 
 /// A counter's key as a call has it.
-pub(crate) struct Wanted<'a, 'f> {
+pub(crate) struct Wanted<'a> {
     pub(crate) rule: RuleId,
     pub(crate) span: Span,
-    pub(crate) per: &'a [Dimension],
-    pub(crate) facts: &'a Facts<'f>,
+    /// The values, [packed](pack).
+    pub(crate) key: &'a [u8],
     /// Of a rolling window, its length.
     pub(crate) rolling_us: Option<i64>,
 }
 
-impl Wanted<'_, '_> {
+impl Wanted<'_> {
     /// What tells windows apart: a rolling window is one, whose instants move.
     fn start(&self) -> i64 {
         if self.rolling_us.is_some() { 0 } else { self.span.start }
     }
 
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        let mut state = hasher.build_hasher();
-        (self.rule, self.start()).hash(&mut state);
-        for dimension in self.per {
-            self.facts.value(dimension).hash(&mut state);
-        }
-        state.finish()
-    }
-
     fn is(&self, counter: &Counter) -> bool {
-        let values = self.per.iter().map(|dimension| self.facts.value(dimension));
-        counter.rule == self.rule && counter.key_start() == self.start() && values.eq(counter.values.iter().map(Option::as_deref))
+        counter.rule == self.rule && counter.key_start() == self.start() && counter.key.bytes() == self.key
     }
 }
 
@@ -210,17 +210,17 @@ impl Counter {
     }
 
     fn hash(&self, hasher: &RandomState) -> u64 {
-        hash_of(self.rule, self.key_start(), &self.values, hasher)
+        hash_of(self.rule, self.key_start(), self.key.bytes(), hasher)
     }
 }
 
-fn hash_of(rule: RuleId, start: i64, values: &[Option<Box<str>>], hasher: &RandomState) -> u64 {
-    let mut state = hasher.build_hasher();
-    (rule, start).hash(&mut state);
-    for value in values {
-        value.as_deref().hash(&mut state);
-    }
-    state.finish()
+fn hash_of(rule: RuleId, start: i64, key: &[u8], hasher: &RandomState) -> u64 {
+    hasher.hash_one((rule, start, key))
+}
+
+/// Other bits of a hash than those by which the table finds a place.
+const fn tag(hash: u64) -> u32 {
+    (hash >> 25) as u32
 }
 
 // === impl Counters ===
@@ -247,56 +247,64 @@ impl Counters {
         self.slots.iter_mut().flatten()
     }
 
-    /// Where a counter is kept, if there is one.
-    pub(crate) fn find(&self, wanted: &Wanted<'_, '_>) -> Option<Slot> {
-        let is = |slot: &u32| self.get(*slot).is_some_and(|counter| wanted.is(counter));
-        self.index.find(wanted.hash(&self.hasher), is).copied()
+    /// What finds a counter.
+    pub(crate) fn hash_of(&self, wanted: &Wanted<'_>) -> u64 {
+        hash_of(wanted.rule, wanted.start(), wanted.key, &self.hasher)
+    }
+
+    /// Where a counter probably is. Looks at no counter, so that none of several is waited for before the others are asked for.
+    pub(crate) fn guess(&self, hash: u64) -> Option<Slot> {
+        let tag = tag(hash);
+        self.index.find(hash, |entry| entry.tag == tag).map(|entry| entry.slot)
+    }
+
+    /// Whether a guess was right.
+    pub(crate) fn is(&self, slot: Slot, wanted: &Wanted<'_>) -> bool {
+        self.get(slot).is_some_and(|counter| wanted.is(counter))
     }
 
     /// Where a counter is kept; it begins with nothing.
-    pub(crate) fn find_or_add(&mut self, wanted: &Wanted<'_, '_>) -> Slot {
-        if let Some(slot) = self.find(wanted) {
-            return slot;
+    pub(crate) fn find_or_add(&mut self, hash: u64, wanted: &Wanted<'_>) -> Slot {
+        let tag = tag(hash);
+        let is = |entry: &Entry| entry.tag == tag && self.is(entry.slot, wanted);
+        match self.index.find(hash, is) {
+            Some(entry) => entry.slot,
+            None => self.add(hash, wanted),
         }
-        let values = wanted
-            .per
-            .iter()
-            .map(|dimension| wanted.facts.value(dimension).map(Box::from));
-        self.add(wanted.rule, wanted.span, values.collect(), wanted.rolling_us)
     }
 
     /// The counter of some values.
     pub(crate) fn of_values(&mut self, rule: RuleId, span: Span, values: &[Option<Box<str>>], rolling_us: Option<i64>) -> Slot {
-        let start = if rolling_us.is_some() { 0 } else { span.start };
-        let is = |slot: &u32| {
-            let counter = self.get(*slot);
-            counter.is_some_and(|counter| counter.rule == rule && counter.key_start() == start && *counter.values == *values)
-        };
-        match self.index.find(hash_of(rule, start, values, &self.hasher), is) {
-            Some(slot) => *slot,
-            None => self.add(rule, span, values.into(), rolling_us),
-        }
-    }
-
-    fn add(&mut self, rule: RuleId, span: Span, values: Values, rolling_us: Option<i64>) -> Slot {
-        let counter = Counter {
+        let mut key = Vec::new();
+        pack(values.iter().map(Option::as_deref), &mut key);
+        let wanted = Wanted {
             rule,
             span,
-            values,
+            key: &key,
+            rolling_us,
+        };
+        self.find_or_add(self.hash_of(&wanted), &wanted)
+    }
+
+    fn add(&mut self, hash: u64, wanted: &Wanted<'_>) -> Slot {
+        let counter = Counter {
+            rule: wanted.rule,
+            span: wanted.span,
+            key: Packed::from(wanted.key),
             own: 0,
             others: 0,
             reserved: 0,
             refused: 0,
             holds: 0,
             alerted: 0,
-            rolling: rolling_us.map(|length_us| {
+            rolling: wanted.rolling_us.map(|length_us| {
                 Box::new(Rolling {
                     length_us,
-                    steps: VecDeque::new(),
+                    // Most have one step or two, and would have room for four.
+                    steps: VecDeque::with_capacity(1),
                 })
             }),
         };
-        let hash = counter.hash(&self.hasher);
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -310,13 +318,13 @@ impl Counters {
         let Self {
             slots, index, hasher, ..
         } = self;
-        let hash_at = |slot: &u32| {
+        let hash_at = |entry: &Entry| {
             slots
-                .get(*slot as usize)
+                .get(entry.slot as usize)
                 .and_then(Option::as_ref)
                 .map_or(0, |counter| counter.hash(hasher))
         };
-        index.insert_unique(hash, slot, hash_at);
+        index.insert_unique(hash, Entry { tag: tag(hash), slot }, hash_at);
         slot
     }
 
@@ -327,9 +335,9 @@ impl Counters {
             (!keep(counter)).then(|| (slot, counter.hash(&self.hasher)))
         });
         for (slot, hash) in gone.collect::<Vec<_>>() {
-            if let Ok(entry) = self.index.find_entry(hash, |at| *at as usize == slot) {
-                let (slot, _) = entry.remove();
-                self.free.push(slot);
+            if let Ok(entry) = self.index.find_entry(hash, |entry| entry.slot as usize == slot) {
+                let (entry, _) = entry.remove();
+                self.free.push(entry.slot);
             }
             if let Some(place) = self.slots.get_mut(slot) {
                 *place = None;

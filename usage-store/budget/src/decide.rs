@@ -109,8 +109,8 @@ pub(crate) fn over(rule: &BudgetRule, counter: &Counter, need: Need) -> Refusal 
         per: budget
             .per
             .iter()
-            .zip(counter.values.iter())
-            .map(|(dimension, value)| (dimension.text(), value.as_deref().map(str::to_owned)))
+            .zip(counter.key.values())
+            .map(|(dimension, value)| (dimension.text(), value.map(str::to_owned)))
             .collect(),
         limit: measure(rule.limit),
         spent: measure(counter.spent()),

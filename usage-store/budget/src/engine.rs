@@ -1,23 +1,29 @@
 //! The engine: all counters under one lock, what calls hold of them, and the rules in force.
 
-use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use tollgate_record::admission::{Admission, Bounds, Hold, Permit, Refusal, Remaining};
-use tollgate_record::rule::{Action, Budget, Limit, Rate, RateLimit, Reservation, Window};
+use tollgate_record::rule::{Action, Budget, Dimension, Limit, Rate, RateLimit, Reservation, Window};
 use tollgate_record::{CallId, Decision, Intent, Name, Record, Timestamp};
 
 use crate::Facts;
 use crate::bucket::{Buckets, Key, Taken};
 use crate::counter::{Counter, Counters, Slot, Standing, Sum, Wanted};
 use crate::decide::{self, Need, Pricing, WorstCase};
+use crate::packed::pack;
 use crate::recent::Recent;
 use crate::rules::{BudgetRule, Matcher, RateRule, RuleId, Rules, limit_units, measure, measured};
 use crate::window::{Span, span};
 
 /// Alerts that wait to be taken; further ones of the same moment are raised again when their counter moves.
 const CROSSINGS: usize = 10_000;
+
+/// Ids are given here, and not by those who call: nobody can choose ones that collide.
+type HashMap<K, V> = std::collections::HashMap<K, V, RandomState>;
+type HashSet<K> = std::collections::HashSet<K, RandomState>;
 
 /// Decides whether calls may pass, and counts what they came to.
 pub struct Engine {
@@ -38,7 +44,9 @@ struct State {
     /// Calls that budgets refused.
     refused: u64,
     /// The last window of each budget, since most calls lie in it.
-    spans: HashMap<RuleId, Span>,
+    spans: ByRule<Span>,
+    /// Kept for its room.
+    sought: Sought,
 }
 
 /// Numbers of definitions; never given twice.
@@ -47,15 +55,18 @@ struct Ids {
     given: Vec<(Definition, RuleId)>,
     next: u32,
     /// Budgets whose counters have been loaded.
-    loaded: HashSet<RuleId>,
+    loaded: ByRule<()>,
 }
+
+/// Something of each budget, found by its number: those are small and given in turn.
+struct ByRule<T>(Vec<Option<T>>);
 
 /// What a budget counts. While this stays, so do its counters.
 #[derive(Clone, PartialEq, Eq)]
 struct Definition {
     name: Name,
     when: Option<Box<str>>,
-    per: Vec<tollgate_record::rule::Dimension>,
+    per: Vec<Dimension>,
     of: String,
     window: Option<Window>,
 }
@@ -77,6 +88,23 @@ pub struct Crossing {
     pub percent: u16,
     /// The counter.
     pub standing: Standing,
+}
+
+/// Counters that are looked for.
+#[derive(Default)]
+struct Sought {
+    keys: Vec<SoughtKey>,
+    /// The values of all of them.
+    bytes: Vec<u8>,
+    hashes: Vec<u64>,
+    guesses: Vec<Option<Slot>>,
+}
+
+struct SoughtKey {
+    rule: RuleId,
+    span: Span,
+    rolling_us: Option<i64>,
+    bytes: Range<usize>,
 }
 
 /// A budget that a call is for, with its counter.
@@ -116,11 +144,12 @@ impl Default for Engine {
                 counters: Counters::default(),
                 buckets: Buckets::default(),
                 recent: Recent::default(),
-                open: HashMap::new(),
+                open: HashMap::default(),
                 crossings: Vec::new(),
                 ids: Ids::default(),
                 refused: 0,
-                spans: HashMap::new(),
+                spans: ByRule::default(),
+                sought: Sought::default(),
             }),
         }
     }
@@ -162,7 +191,7 @@ impl Engine {
             .budgets
             .iter()
             .map(|rule| rule.id)
-            .filter(|id| !state.ids.loaded.contains(id))
+            .filter(|id| !state.ids.loaded.has(*id))
             .collect();
         // What a load that failed has left.
         state.counters.retain(|counter| !fresh.contains(&counter.rule));
@@ -173,7 +202,7 @@ impl Engine {
     /// Adds what rows of a budget's window at `now` came to before it was collected. Once for each of its windows.
     pub fn load(&self, rule: &BudgetRule, now: Timestamp, sums: &[Sum]) {
         let mut state = self.lock();
-        state.ids.loaded.insert(rule.id);
+        state.ids.loaded.set(rule.id, ());
         let Some(span) = span(&rule.budget.window, now) else { return };
         for sum in sums {
             let slot = state.counters.of_values(rule.id, span, &sum.values, rolling_us(&rule.budget));
@@ -196,7 +225,7 @@ impl Engine {
         state
             .counters
             .retain(|counter| ids.contains(&counter.rule) || counter.holds > 0);
-        state.ids.loaded.retain(|id| ids.contains(id));
+        state.ids.loaded.retain(|id| ids.contains(&id));
         state.posting = Arc::clone(&rules);
         drop(state);
         self.admitting.store(rules);
@@ -252,7 +281,7 @@ impl Engine {
         let mut held = Vec::with_capacity(budgets.len());
         if let Some(worst) = worst {
             let unloaded = budgets.iter().filter_map(|place| rules.budgets.get(*place as usize));
-            if let Some(rule) = unloaded.into_iter().find(|rule| !state.ids.loaded.contains(&rule.id)) {
+            if let Some(rule) = unloaded.into_iter().find(|rule| !state.ids.loaded.has(rule.id)) {
                 return Err(Refusal::Unloaded {
                     budget: rule.budget.name.clone(),
                 });
@@ -384,7 +413,7 @@ impl Engine {
     pub fn unloaded(&self, rules: &Rules) -> Vec<RuleId> {
         let state = self.lock();
         let ids = rules.budgets.iter().map(|rule| rule.id);
-        ids.filter(|id| !state.ids.loaded.contains(id)).collect()
+        ids.filter(|id| !state.ids.loaded.has(*id)).collect()
     }
 
     /// Adds to a counter what it was found to lack: own rows that it missed, which is a defect, and others' rows.
@@ -447,33 +476,103 @@ struct Chosen<'r> {
     decisions: Vec<Decision>,
 }
 
+// === impl Sought ===
+
+impl Sought {
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.bytes.clear();
+        self.hashes.clear();
+        self.guesses.clear();
+    }
+
+    /// `known`: what the budget before is kept apart by.
+    fn add(&mut self, rule: &BudgetRule, known: Option<&Vec<Dimension>>, span: Span, facts: &Facts<'_>) {
+        let per = &rule.budget.per;
+        let bytes = match self.keys.last() {
+            // Most budgets are kept apart by the same as the one before.
+            Some(last) if known.is_some_and(|known| known == per) => last.bytes.clone(),
+            _ => {
+                let start = self.bytes.len();
+                pack(per.iter().map(|dimension| facts.value(dimension)), &mut self.bytes);
+                start..self.bytes.len()
+            }
+        };
+        self.keys.push(SoughtKey {
+            rule: rule.id,
+            span,
+            rolling_us: rolling_us(&rule.budget),
+            bytes,
+        });
+    }
+}
+
+impl SoughtKey {
+    fn wanted<'b>(&self, bytes: &'b [u8]) -> Wanted<'b> {
+        Wanted {
+            rule: self.rule,
+            span: self.span,
+            key: bytes.get(self.bytes.clone()).unwrap_or_default(),
+            rolling_us: self.rolling_us,
+        }
+    }
+}
+
 // === impl State ===
 
 impl State {
-    /// The budgets that a call is for, with their counters.
+    /// The budgets that a call is for, with their counters: all are asked for before one is looked at, since memory answers several at once.
     fn counters_of<'r>(&mut self, rules: &'r Rules, places: &[u32], facts: &Facts<'_>) -> Vec<(&'r BudgetRule, Slot)> {
         let mut found = Vec::with_capacity(places.len());
+        let mut sought = std::mem::take(&mut self.sought);
+        sought.clear();
         for rule in places.iter().filter_map(|place| rules.budgets.get(*place as usize)) {
             let Some(span) = self.span(rule, facts.start_time) else {
                 continue;
             };
-            let slot = self.counters.find_or_add(&wanted(rule, span, facts));
-            if let Some(counter) = self.counters.get_mut(slot) {
-                counter.advance(span);
-            }
-            found.push((rule, slot));
+            let last = found.last().map(|(rule, _): &(&BudgetRule, Slot)| &rule.budget.per);
+            sought.add(rule, last, span, facts);
+            found.push((rule, 0));
         }
+        let hash = |key: &SoughtKey| self.counters.hash_of(&key.wanted(&sought.bytes));
+        sought.hashes.extend(sought.keys.iter().map(hash));
+        sought
+            .guesses
+            .extend(sought.hashes.iter().map(|hash| self.counters.guess(*hash)));
+        for (place, guess) in sought.guesses.iter_mut().enumerate() {
+            let right = |slot: &Slot| {
+                sought
+                    .keys
+                    .get(place)
+                    .is_some_and(|key| self.counters.is(*slot, &key.wanted(&sought.bytes)))
+            };
+            *guess = guess.filter(right);
+        }
+        for (place, (_, slot)) in found.iter_mut().enumerate() {
+            let (Some(key), Some(hash)) = (sought.keys.get(place), sought.hashes.get(place)) else {
+                continue;
+            };
+            *slot = match sought.guesses.get(place) {
+                Some(Some(slot)) => *slot,
+                _ => self.counters.find_or_add(*hash, &key.wanted(&sought.bytes)),
+            };
+            if let Some(counter) = self.counters.get_mut(*slot) {
+                counter.advance(key.span);
+            }
+        }
+        self.sought = sought;
         found
     }
 
     fn span(&mut self, rule: &BudgetRule, at: Timestamp) -> Option<Span> {
-        if rolling_us(&rule.budget).is_none()
-            && let Some(known) = self.spans.get(&rule.id).filter(|known| known.has(at))
-        {
+        if rolling_us(&rule.budget).is_some() {
+            return span(&rule.budget.window, at);
+        }
+        if let Some(known) = self.spans.get(rule.id).filter(|known| known.has(at)) {
             return Some(*known);
         }
         let found = span(&rule.budget.window, at)?;
-        self.spans.insert(rule.id, found);
+        self.spans.set(rule.id, found);
         Some(found)
     }
 
@@ -580,15 +679,21 @@ impl State {
         call: &Call<'_>,
         worst: &WorstCase,
     ) -> Result<Vec<Match<'r>>, Refused<'r>> {
-        let of = |(rule, slot): &(&'r BudgetRule, Slot)| match decide::need(rule, worst, &self.recent, call.key) {
-            Ok(need) => Ok(Match { rule, slot: *slot, need }),
-            Err(missing) => Err(Refused {
-                rule,
-                slot: *slot,
-                refusal: decide::unpriced(rule, missing),
-            }),
-        };
-        matched.iter().map(of).collect()
+        // Not collected: that would not know how many there are.
+        let mut needs = Vec::with_capacity(matched.len());
+        for (rule, slot) in matched {
+            match decide::need(rule, worst, &self.recent, call.key) {
+                Ok(need) => needs.push(Match { rule, slot: *slot, need }),
+                Err(missing) => {
+                    return Err(Refused {
+                        rule,
+                        slot: *slot,
+                        refusal: decide::unpriced(rule, missing),
+                    });
+                }
+            }
+        }
+        Ok(needs)
     }
 
     fn fits(&self, found: &Match<'_>) -> bool {
@@ -621,19 +726,14 @@ impl State {
             return;
         }
         let matching = posting.matcher.matching(&facts);
-        for rule in matching.0.iter().filter_map(|place| posting.budgets.get(*place as usize)) {
+        for (rule, slot) in self.counters_of(posting, &matching.0, &facts) {
             let amount = measured(&rule.budget.limit, record).saturating_mul(sign);
             if amount == 0 {
                 continue;
             }
-            let Some(span) = self.span(rule, record.start_time) else {
-                continue;
-            };
-            let slot = self.counters.find_or_add(&wanted(rule, span, &facts));
             let Some(counter) = self.counters.get_mut(slot) else {
                 continue;
             };
-            counter.advance(span);
             if counter.rolling.is_some() && record.start_time.unix_us() < counter.span.start {
                 continue;
             }
@@ -680,6 +780,42 @@ struct Refused<'r> {
     rule: &'r BudgetRule,
     slot: Slot,
     refusal: Refusal,
+}
+
+// === impl ByRule ===
+
+impl<T> Default for ByRule<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> ByRule<T> {
+    fn get(&self, rule: RuleId) -> Option<&T> {
+        self.0.get(rule.0 as usize).and_then(Option::as_ref)
+    }
+
+    fn has(&self, rule: RuleId) -> bool {
+        self.get(rule).is_some()
+    }
+
+    fn set(&mut self, rule: RuleId, value: T) {
+        let place = rule.0 as usize;
+        if self.0.len() <= place {
+            self.0.resize_with(place + 1, || None);
+        }
+        if let Some(known) = self.0.get_mut(place) {
+            *known = Some(value);
+        }
+    }
+
+    fn retain(&mut self, keep: impl Fn(RuleId) -> bool) {
+        for (id, value) in (0..).zip(&mut self.0) {
+            if !keep(RuleId(id)) {
+                *value = None;
+            }
+        }
+    }
 }
 
 // === impl Ids ===
@@ -745,16 +881,6 @@ impl Drop for Ticket {
     }
 }
 
-fn wanted<'a, 'f>(rule: &'a BudgetRule, span: Span, facts: &'a Facts<'f>) -> Wanted<'a, 'f> {
-    Wanted {
-        rule: rule.id,
-        span,
-        per: &rule.budget.per,
-        facts,
-        rolling_us: rolling_us(&rule.budget),
-    }
-}
-
 const fn rolling_us(budget: &Budget) -> Option<i64> {
     match budget.window {
         Window::Rolling { length_us } => Some(length_us),
@@ -762,7 +888,7 @@ const fn rolling_us(budget: &Budget) -> Option<i64> {
     }
 }
 
-fn owned(per: &[tollgate_record::rule::Dimension], facts: &Facts<'_>) -> Box<[Option<Box<str>>]> {
+fn owned(per: &[Dimension], facts: &Facts<'_>) -> Box<[Option<Box<str>>]> {
     per.iter().map(|dimension| facts.value(dimension).map(Box::from)).collect()
 }
 

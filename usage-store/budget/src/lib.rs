@@ -4,6 +4,8 @@
 //! aside for calls that have not ended. Which rules a call is for is told by a [`Matcher`], what it can come to by a [`Pricing`]: this crate knows neither
 //! SQL nor prices.
 //!
+//! [`backtest`] tells what a rule would have refused of calls that were made.
+//!
 //! # Invariants
 //! 1. `spent` of a counter is the sum over the rows that were given to [`Engine::post`] or [`Engine::load`], each once; [`Engine::post`] is called
 //!    for a row at the instant at which queries begin to see it. So a query of that instant has the same sum.
@@ -13,11 +15,13 @@
 //!    with, `spent <= limit` always.
 //! 5. One lock guards all counters. It is held for as long as a few counters take, never for I/O.
 
+pub mod backtest;
 mod bucket;
 mod counter;
 mod decide;
 mod engine;
 mod facts;
+mod packed;
 mod recent;
 mod rules;
 #[cfg(test)]

@@ -714,3 +714,40 @@ proptest! {
         run(Window::Rolling { length_us: DAY }, &steps);
     }
 }
+
+#[test]
+fn three_hundred_calls_at_once_on_a_counter_that_is_nearly_spent_come_to_no_unit_more() {
+    // Each sets aside 10 and comes to 7, and asks again until its own 10 are not left when nobody holds anything.
+    const LIMIT: i128 = 10_000;
+    let limit = Limit::Tokens {
+        count: LIMIT as u64,
+        of: Tokens::Total,
+    };
+    let engine = engine(vec![budget(limit)], vec![]);
+    let together = std::sync::Barrier::new(300);
+    let ids = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..300 {
+            scope.spawn(|| {
+                together.wait();
+                loop {
+                    let call = intent(ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed), "ann", "m", 0);
+                    let admitted = engine.reserve(&call, &bounds(5, Some(5)), &Dollars);
+                    let standing = engine.standings().remove(0);
+                    assert!(standing.own + standing.reserved <= LIMIT, "{standing:?}");
+                    match admitted {
+                        Ok(permit) => {
+                            pass(permit);
+                            engine.post([&row(&call, Outcome::Ok, 7, 0)]);
+                        }
+                        Err(_) if standing.own + 10 > LIMIT => return,
+                        Err(_) => std::thread::yield_now(),
+                    }
+                }
+            });
+        }
+    });
+    let standing = engine.standings().remove(0);
+    // 1,427 calls come to 9,989, of which 10 more are left: one more call. Then 9,996, and none.
+    assert_eq!((standing.own, standing.reserved, engine.open()), (9_996, 0, 0));
+}

@@ -9,6 +9,7 @@
 //!    defect: it is logged with both numbers, counted in a metric, and the SQL's number holds from then on.
 //! 4. What other gateways have written to the same table is seen at that rate, too.
 
+pub mod backtest;
 mod matcher;
 pub(crate) mod pricing;
 mod proof;

@@ -8,7 +8,7 @@ use tollgate_record::rule::{Budget, Limit, Tokens, Window};
 use tollgate_record::{Name, Outcome};
 
 /// What a row adds, as an expression that is never null.
-fn measure(limit: &Limit) -> String {
+pub(super) fn measure(limit: &Limit) -> String {
     match limit {
         Limit::Money { .. } => "cost".to_owned(),
         Limit::Tokens { of: Tokens::Input, .. } => "input_tokens".to_owned(),
@@ -23,19 +23,22 @@ fn rows(limit: &Limit) -> Option<String> {
     match limit {
         Limit::Money { currency, .. } => Some(format!("currency = {}", quoted(currency.as_str()))),
         Limit::Tokens { .. } => None,
-        Limit::Calls(_) => {
-            let refused: Vec<_> = Outcome::ALL
-                .iter()
-                .filter(|outcome| outcome.is_refused())
-                .map(|outcome| quoted(outcome.as_str()))
-                .collect();
-            Some(format!("corrects IS NULL AND outcome NOT IN ({})", refused.join(", ")))
-        }
+        Limit::Calls(_) => Some(made()),
     }
 }
 
+/// The rows that are calls which were made.
+pub(super) fn made() -> String {
+    let refused: Vec<_> = Outcome::ALL
+        .iter()
+        .filter(|outcome| outcome.is_refused())
+        .map(|outcome| quoted(outcome.as_str()))
+        .collect();
+    format!("corrects IS NULL AND outcome NOT IN ({})", refused.join(", "))
+}
+
 /// The conditions of a budget in a window.
-fn conditions(budget: &Budget, span: Span) -> Vec<String> {
+pub(super) fn conditions(budget: &Budget, span: Span) -> Vec<String> {
     let mut all: Vec<String> = budget.when.iter().map(|when| format!("({when})")).collect();
     all.extend(rows(&budget.limit));
     all.push(format!("start_time >= {}", instant(span.start)));
@@ -108,7 +111,7 @@ fn of_values<'a>(budget: &'a Budget, values: &'a [Option<Box<str>>]) -> impl Ite
 }
 
 /// An instant as a literal.
-fn instant(us: i64) -> String {
+pub(super) fn instant(us: i64) -> String {
     match DateTime::from_timestamp_micros(us) {
         Some(at) => format!("TIMESTAMP '{}'", at.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
         // Outside of what a calendar names: then no row is.
@@ -116,6 +119,6 @@ fn instant(us: i64) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
