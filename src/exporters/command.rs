@@ -42,21 +42,19 @@ async fn tell(one: &cli::OneExporter, what: &str, parameters: &[(&str, &String)]
     let status = answer.status();
     let body: serde_json::Value = answer.json().await.context("the gateway's answer is no JSON")?;
     if !status.is_success() {
-        bail!("{}", body["error"]["message"].as_str().unwrap_or("the gateway refused"));
+        let message = body.pointer("/error/message").and_then(serde_json::Value::as_str);
+        bail!("{}", message.unwrap_or("the gateway refused"));
     }
-    match body["preview"].as_str() {
+    let text = |name: &str| body.get(name).and_then(serde_json::Value::as_str);
+    match text("preview") {
         Some(shown) => println!("{shown}"),
         None if what == "preview" => println!("nothing waits to be sent"),
-        None => println!(
-            "exporter {}: {}{}",
-            one.name,
-            body["done"].as_str().unwrap_or("done"),
-            rows(&body)
-        ),
+        None => println!("exporter {}: {}{}", one.name, text("done").unwrap_or("done"), rows(&body)),
     }
     Ok(())
 }
 
 fn rows(body: &serde_json::Value) -> String {
-    body["rows"].as_u64().map_or(String::new(), |rows| format!(", {rows} rows"))
+    let rows = body.get("rows").and_then(serde_json::Value::as_u64);
+    rows.map_or(String::new(), |rows| format!(", {rows} rows"))
 }

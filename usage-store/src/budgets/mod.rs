@@ -71,6 +71,9 @@ pub(crate) struct Budgets {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// Sums of own and of others' rows, by values and the first instant of the window or step.
+type Amounts = HashMap<(Vec<Option<Box<str>>>, i64), (i128, i128)>;
+
 /// Why rules were not taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum RulesError {
@@ -241,12 +244,12 @@ impl Shared {
     fn compare(&self, rule: &BudgetRule, span: Span, standings: &[Standing], sums: Vec<Sum>, expected: bool) -> u64 {
         let engine = &self.budgets().engine;
         let is_rolling = matches!(rule.budget.window, Window::Rolling { .. });
-        let mut found: HashMap<(Vec<Option<Box<str>>>, i64), (i128, i128)> = HashMap::new();
+        let mut found: Amounts = HashMap::new();
         for sum in sums {
             let step = if is_rolling { sum.step } else { span.start };
             found.insert((sum.values, step), (sum.own, sum.others));
         }
-        let mut counted: HashMap<(Vec<Option<Box<str>>>, i64), (i128, i128)> = HashMap::new();
+        let mut counted: Amounts = HashMap::new();
         for standing in standings.iter().filter(|standing| standing.span == span) {
             self.budgets().compared.fetch_add(1, Relaxed);
             let values = standing.values.to_vec();
