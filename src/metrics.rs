@@ -327,7 +327,9 @@ mod tests {
         }
         assert!(text.ends_with("# EOF\n"));
         for metric in METRICS {
-            let units = ["bytes", "seconds", "rows", "calls", "seq", "version", "poisoned", "urls", "counters"];
+            let units = [
+                "bytes", "seconds", "rows", "calls", "seq", "version", "poisoned", "urls", "counters",
+            ];
             let of_a_kind = metric.kind == Kind::Counter
                 || units.iter().any(|unit| metric.name.contains(unit))
                 || metric.name.starts_with("queries_");

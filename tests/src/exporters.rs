@@ -239,8 +239,8 @@ async fn files_have_every_row_once_as_duckdb_reads_them(world: Arc<World>) {
     let ours = gateway.sql("SELECT count(*) AS calls, sum(cost) AS cost FROM usage").await.remove(0);
     let python = &world.stage().await.counterparts.python;
     let script = "import duckdb, sys\n\
-        print(*duckdb.sql(f\"SELECT count(*), count(DISTINCT call_id), sum(cost) FROM read_parquet('{sys.argv[1]}/parquet/**/*.parquet')\").fetchone())\n\
-        print(duckdb.sql(f\"SELECT sum(CAST(BilledCost AS DECIMAL(28,12))) FROM read_csv('{sys.argv[1]}/focus/**/*.csv', all_varchar=true)\").fetchone()[0])\n";
+        print(*duckdb.sql(f\"SELECT count(*), count(DISTINCT call_id), sum(cost) FROM read_parquet('{sys.argv[1]}/parquet/**/*.parquet')\").fetchall()[0])\n\
+        print(duckdb.sql(f\"SELECT sum(CAST(BilledCost AS DECIMAL(28,12))) FROM read_csv('{sys.argv[1]}/focus/**/*.csv', all_varchar=true)\").fetchall()[0][0])\n";
     let output = tokio::process::Command::new(python).args(["-c", script, folder.path().to_str().unwrap()]).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();

@@ -18,14 +18,16 @@ use crate::harness::traffic::Traffic;
 use crate::harness::world::World;
 
 pub(crate) fn claims() -> Vec<Claim> {
-    claims_of![
+    let all = claims_of![
         four_gateways_append_to_one_table_through_kills,
         calls_and_queries_of_hot_rows_go_on_while_the_store_is_down,
         a_commit_whose_answer_is_lost_is_made_once,
         a_store_is_reached_over_tls_with_a_ca_of_its_own,
         a_new_data_directory_goes_on_after_what_the_table_has,
         a_table_that_was_copied_to_a_store_is_the_same_table,
-    ]
+    ];
+    // Waits for time limits of an object store, again and again.
+    all.into_iter().map(|claim| claim.limited(Duration::from_secs(600))).collect()
 }
 
 /// Never to be seen in a log.

@@ -10,7 +10,7 @@ use super::world::World;
 type Proof = Box<dyn FnOnce(Arc<World>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// The longest that a test may take, unless it says otherwise.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// One test.
 pub(crate) struct Claim {
