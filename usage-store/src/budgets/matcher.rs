@@ -295,6 +295,10 @@ fn bad(error: &DataFusionError) -> BadRule {
         .trim_start_matches("Schema error: ")
         .trim_start_matches("SQL error: ")
         .trim_start_matches("Error during planning: ");
+    // Tables are named by queries only.
+    if text.starts_with("table '") {
+        return BadRule("it has a query inside; a condition is of one call's columns".to_owned());
+    }
     BadRule(text.lines().next().unwrap_or_default().to_owned())
 }
 
