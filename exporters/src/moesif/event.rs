@@ -123,7 +123,7 @@ struct Usage<'a> {
     usage_source: Option<&'a str>,
 }
 
-/// What API managers send of a call to a model.
+/// Model, vendor, tokens and latencies again, under names that dashboards made for API managers may know; no source for them was at hand.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AiMetadata<'a> {
