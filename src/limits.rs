@@ -1,22 +1,12 @@
 //! How much models read and write at most: what the operator declares, and what comes with the gateway for the providers and templates in use.
 
-use std::sync::OnceLock;
-
-use anyhow::Context;
-use tollgate_controller::Resources;
-use tollgate_record::Name;
+use tollgate_controller::{Resources, shipped_limits};
 use tollgate_record::limits::ModelLimits;
 use tollgate_usage_store::LimitBook;
 
-/// Limits that come with the gateway, read when they are first needed.
-struct Shipped {
-    /// Template or provider whose models they are of.
-    provider: &'static str,
-    yaml: &'static str,
-    read: OnceLock<Result<ModelLimits, String>>,
-}
+use crate::shipped::{Shipped, is_used};
 
-static SHIPPED: [Shipped; 12] = [
+static SHIPPED: [Shipped<ModelLimits>; 12] = [
     Shipped::new("openai", include_str!("../usage-store/limits/openai.yaml")),
     Shipped::new("anthropic", include_str!("../usage-store/limits/anthropic.yaml")),
     Shipped::new("azure-openai", include_str!("../usage-store/limits/azure-openai.yaml")),
@@ -34,35 +24,15 @@ static SHIPPED: [Shipped; 12] = [
 
 /// The limits that calls of a configuration are bounded by.
 pub(crate) fn book(resources: &Resources) -> anyhow::Result<LimitBook> {
-    let used = |name: &str| {
-        let mut providers = resources.providers.iter();
-        providers.any(|provider| provider.name.as_str() == name || provider.template.as_str() == name)
-    };
     let mut declared = resources.model_limits.clone();
-    for shipped in SHIPPED.iter().filter(|shipped| used(shipped.provider)) {
-        declared.push(shipped.limits()?);
+    for shipped in SHIPPED.iter().filter(|shipped| is_used(resources, shipped.provider)) {
+        declared.push(read(shipped)?);
     }
     Ok(LimitBook::new(declared))
 }
 
-impl Shipped {
-    const fn new(provider: &'static str, yaml: &'static str) -> Self {
-        Self {
-            provider,
-            yaml,
-            read: OnceLock::new(),
-        }
-    }
-
-    fn limits(&'static self) -> anyhow::Result<ModelLimits> {
-        let read = || {
-            let limits = tollgate_controller::shipped_limits(self.yaml).map_err(|problems| problems.to_string())?;
-            let provider = Name::new(self.provider).map_err(|error| error.to_string())?;
-            Ok(ModelLimits { provider, ..limits })
-        };
-        let limits = self.read.get_or_init(read).clone().map_err(anyhow::Error::msg);
-        limits.with_context(|| format!("the shipped limits of {}'s models are wrong", self.provider))
-    }
+fn read(shipped: &'static Shipped<ModelLimits>) -> anyhow::Result<ModelLimits> {
+    shipped.get(shipped_limits, |limits, provider| ModelLimits { provider, ..limits })
 }
 
 #[cfg(test)]
@@ -75,7 +45,7 @@ mod tests {
     #[test]
     fn every_file_is_shipped_and_read() {
         for shipped in &SHIPPED {
-            let limits = shipped.limits().unwrap();
+            let limits = read(shipped).unwrap();
             assert!(limits.shipped && !limits.models.is_empty(), "{}", shipped.provider);
         }
         let files = std::fs::read_dir("usage-store/limits").unwrap();

@@ -18,6 +18,7 @@ mod report;
 mod rerate;
 mod rules;
 mod serve;
+mod shipped;
 mod simulate;
 mod sql;
 mod wiring;

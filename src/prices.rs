@@ -1,6 +1,4 @@
 //! The price lists that come with the gateway, and those of the operator, as one book; and `tollgate prices`, in the files of the folder.
-//!
-//! Only the lists of templates and providers that a configuration uses are read: reading all takes a second in a build that is not optimised.
 
 pub(crate) mod arguments;
 mod compare;
@@ -13,22 +11,13 @@ mod text;
 mod time;
 mod usage;
 
-use std::sync::OnceLock;
-
-use anyhow::Context;
-use tollgate_controller::Resources;
+use tollgate_controller::{Resources, shipped_prices};
 use tollgate_record::{Name, PriceList};
 use tollgate_usage_store::PriceBook;
 
-/// A list that comes with the gateway, read when it is first needed.
-struct Shipped {
-    /// Template or provider whose calls it prices.
-    provider: &'static str,
-    yaml: &'static str,
-    read: OnceLock<Result<PriceList, String>>,
-}
+use crate::shipped::{Shipped, is_used};
 
-static SHIPPED: [Shipped; 12] = [
+static SHIPPED: [Shipped<PriceList>; 12] = [
     Shipped::new("openai", include_str!("../usage-store/prices/openai.yaml")),
     Shipped::new("anthropic", include_str!("../usage-store/prices/anthropic.yaml")),
     Shipped::new("azure-openai", include_str!("../usage-store/prices/azure-openai.yaml")),
@@ -56,41 +45,21 @@ pub(crate) fn run(command: &arguments::Prices) -> anyhow::Result<()> {
 
 /// The operator's lists, and the shipped ones of the providers and templates in use.
 pub(crate) fn book(resources: &Resources) -> anyhow::Result<PriceBook> {
-    let used = |name: &str| {
-        let mut providers = resources.providers.iter();
-        providers.any(|provider| provider.name.as_str() == name || provider.template.as_str() == name)
-    };
     let mut lists = resources.price_lists.clone();
-    for shipped in SHIPPED.iter().filter(|list| used(list.provider)) {
-        lists.push(shipped.list()?);
+    for shipped in SHIPPED.iter().filter(|list| is_used(resources, list.provider)) {
+        lists.push(read(shipped)?);
     }
     Ok(PriceBook::new(lists))
 }
 
-// === impl Shipped ===
-
-impl Shipped {
-    const fn new(provider: &'static str, yaml: &'static str) -> Self {
-        Self {
-            provider,
-            yaml,
-            read: OnceLock::new(),
+fn read(shipped: &'static Shipped<PriceList>) -> anyhow::Result<PriceList> {
+    shipped.get(shipped_prices, |list, provider| {
+        if list.provider == provider {
+            return list;
         }
-    }
-
-    fn list(&'static self) -> anyhow::Result<PriceList> {
-        let read = || {
-            let list = tollgate_controller::shipped_prices(self.yaml).map_err(|problems| problems.to_string())?;
-            if list.provider.as_str() == self.provider {
-                return Ok(list);
-            }
-            let provider = Name::new(self.provider).map_err(|error| error.to_string())?;
-            let name = Name::new(&format!("{provider}-public")).map_err(|error| error.to_string())?;
-            Ok(PriceList { name, provider, ..list })
-        };
-        let list = self.read.get_or_init(read).clone().map_err(anyhow::Error::msg);
-        list.with_context(|| format!("the shipped price list of {} is wrong", self.provider))
-    }
+        let name = Name::new(&format!("{provider}-public")).expect("a template's name is short");
+        PriceList { name, provider, ..list }
+    })
 }
 
 #[cfg(test)]
@@ -102,7 +71,7 @@ mod tests {
 
     #[test]
     fn every_list_is_shipped_read_and_has_prices() {
-        let lists: Vec<_> = SHIPPED.iter().map(|list| list.list().unwrap()).collect();
+        let lists: Vec<_> = SHIPPED.iter().map(|list| read(list).unwrap()).collect();
         for (list, shipped) in lists.iter().zip(&SHIPPED) {
             assert_eq!(list.provider.as_str(), shipped.provider);
             assert!(list.shipped && list.prices.len() > 20, "{}", list.name);

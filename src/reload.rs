@@ -65,6 +65,6 @@ async fn apply(resources: &Resources, store: &Store, exporters: &Exporters) -> a
     store
         .set_rules(resources.budgets.clone(), resources.rate_limits.clone())
         .await?;
-    exporters.apply(exported, store).await?;
+    exporters.apply(exported, store).await;
     Ok(snapshot)
 }

@@ -45,7 +45,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
         .set_rules(resources.budgets.clone(), resources.rate_limits.clone())
         .await?;
     let exporters = Arc::new(Exporters::new(data)?);
-    exporters.apply(exported, &store).await?;
+    exporters.apply(exported, &store).await;
     let tables = tollgate_usage_store::beside(
         store.tables(),
         Arc::clone(&exporters) as Arc<dyn tollgate_usage_store::Beside>,

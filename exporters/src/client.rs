@@ -59,17 +59,20 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// Makes a client; `grpc` is for HTTP/2 without asking first.
+/// Makes a client; `grpc` is for HTTP/2 without asking first. Without a timeout whoever sends has one.
 ///
 /// # Errors
 /// [`ClientError`] if a certificate or key cannot be used.
-pub(crate) fn client(tls: &Tls, timeout: Duration, grpc: bool) -> Result<reqwest::Client, ClientError> {
+pub(crate) fn client(tls: &Tls, timeout: Option<Duration>, grpc: bool) -> Result<reqwest::Client, ClientError> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls.config(grpc)?)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(timeout)
         .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
+    let builder = match timeout {
+        Some(timeout) => builder.timeout(timeout),
+        None => builder,
+    };
     let builder = if grpc { builder.http2_prior_knowledge() } else { builder };
     Ok(builder.build()?)
 }
@@ -79,7 +82,7 @@ pub(crate) fn client(tls: &Tls, timeout: Duration, grpc: bool) -> Result<reqwest
 /// # Errors
 /// Why there is no answer, in words; whether the far side took the request is not known then.
 pub(crate) async fn send(request: reqwest::RequestBuilder, bytes_max: usize) -> Result<Answer, String> {
-    let response = request.send().await.map_err(|error| chain(&error))?;
+    let response = request.send().await.map_err(unreached)?;
     let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
     let collected = Limited::new(body, bytes_max).collect().await;
     let collected = collected.map_err(|error| {
@@ -117,6 +120,11 @@ pub(crate) fn words(bytes: &[u8]) -> String {
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect();
     text.trim().to_owned()
+}
+
+/// Why nothing was answered, with the causes and without the address, which may hold a secret.
+pub(crate) fn unreached(error: reqwest::Error) -> String {
+    chain(&error.without_url())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -203,7 +211,20 @@ mod tests {
         assert_eq!(wait("Sun, 30 Nov 2025 00:00:00 GMT"), Some(Duration::ZERO));
         assert_eq!(wait("99999999"), Some(RETRY_AFTER_MAX));
         assert_eq!(wait("soon"), None);
+        assert_eq!(wait("-1"), None);
         assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn roots_that_are_no_certificates_are_refused() {
+        for pem in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+            let tls = Tls {
+                ca_pem: Some(pem.to_owned()),
+                identity_pem: None,
+            };
+            assert!(client(&tls, None, false).is_err(), "{pem}");
+        }
+        assert!(client(&Tls::default(), None, false).is_ok());
     }
 
     #[test]
@@ -212,7 +233,7 @@ mod tests {
             ca_pem: Some("hello".to_owned()),
             identity_pem: None,
         };
-        let error = client(&tls, Duration::from_secs(1), false).unwrap_err();
+        let error = client(&tls, None, false).unwrap_err();
         assert_eq!(error.to_string(), "ca holds no usable PEM: there is no certificate in it");
     }
 }

@@ -10,11 +10,12 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::json::ReaderBuilder;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use tollgate_record::{Amount, BoxFuture, CallId, Name, Seq, Timestamp};
 
 use crate::ambient::Ambient;
 use crate::schema::usage_schema;
-use crate::{Cursor, Page, Source, SourceError, rows};
+use crate::{Cursor, Exporter, Page, Runner, Source, SourceError, rows};
 
 /// When the first row started: 2026-11-01T00:00:00Z. Each row starts a minute after the one before it.
 pub(crate) const FIRST_US: i64 = 1_793_491_200_000_000;
@@ -240,6 +241,17 @@ impl Virtual {
                 () = idle => self.jump(),
             }
         }
+    }
+
+    /// Runs an exporter until `work` is done, then stops it.
+    pub(crate) async fn run<T>(&self, exporter: &Exporter, runner: Runner, work: impl AsyncFnOnce(&Exporter) -> T) -> T {
+        let stop = CancellationToken::new();
+        let working = async {
+            let done = work(exporter).await;
+            stop.cancel();
+            done
+        };
+        self.drive(async { tokio::join!(runner.run(stop.clone()), working).1 }).await
     }
 
     /// Holds the clock back while something goes on in the real world.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use tollgate_record::{BoxFuture, Name, Timestamp};
 
 use crate::ambient::Ambient;
@@ -102,15 +101,7 @@ impl Bench {
         let ambient = Arc::clone(&self.clock) as Arc<dyn Ambient>;
         let source = Arc::clone(&self.source);
         let (exporter, runner) = open(self.folder.path(), settings, Arc::clone(far_side) as _, source, ambient).unwrap();
-        let stop = CancellationToken::new();
-        let working = async {
-            let done = work(&exporter).await;
-            stop.cancel();
-            done
-        };
-        self.clock
-            .drive(async { tokio::join!(runner.run(stop.clone()), working).1 })
-            .await
+        self.clock.run(&exporter, runner, work).await
     }
 
     async fn until(&self, exporter: &Exporter, wanted: impl Fn(&Status) -> bool) -> Status {

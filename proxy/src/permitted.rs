@@ -93,10 +93,8 @@ impl Identified {
     /// Asks budgets and rate limits.
     fn reserve(&self, asking: &Asking<'_>, asks: &Request) -> Result<Permit, Fault> {
         let target = self.target(asking.start);
-        let bounds = asking
-            .provider
-            .codec
-            .bounds(asking.endpoint, target, &self.head.headers, asking.body, asks);
+        let codec = &asking.provider.codec;
+        let bounds = || codec.bounds(asking.endpoint, target, &self.head.headers, asking.body, asks);
         let reserved = self.context.gateway.ledger.reserve(&self.intent, &bounds);
         reserved.map_err(|refusal| {
             let at = SystemTime::now();

@@ -14,8 +14,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SessionState};
-use datafusion::prelude::SessionConfig;
-use tollgate_usage_store::{Tables, VIEWS, date_trunc, derived};
+use tollgate_usage_store::{Tables, VIEWS, date_trunc, derived, dialect};
 
 use crate::limits::Limits;
 use crate::memory::Pool;
@@ -29,24 +28,12 @@ const UNBOUNDED: [&str; 3] = ["range", "generate_series", "array_resize"];
 
 /// The state that every statement starts from.
 pub(crate) fn base(limits: &Limits, spill: &SpillDir) -> Result<SessionState, DataFusionError> {
-    let mut config = SessionConfig::new()
+    let mut config = dialect()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true)
         .with_target_partitions(limits.threads);
-    let options = config.options_mut();
-    options.execution.time_zone = Some("UTC".to_owned());
-    // 1.19 is a decimal, so that money times a rate stays exact.
-    options.sql_parser.parse_float_as_decimal = true;
-    options.sql_parser.collect_spans = true;
-    // Tables show text as views; what a statement casts to text stays plain, as readers of answers know it.
-    options.sql_parser.map_string_types_to_utf8view = false;
-
-    // In DataFusion 55 the filter made of the least and the greatest value so far loses the former at the first batch that has no value of
-    // the column, and files with it (restatedev/restate#5214): `min(x), max(x)` then answers wrongly.
-    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-    // In DataFusion 55 what it takes out of a map or a struct before a join stands there twice, and `tags['env']` of usage_corrected is refused as ambiguous.
-    options.optimizer.enable_leaf_expression_pushdown = false;
+    config.options_mut().sql_parser.collect_spans = true;
 
     let mut state = SessionStateBuilder::new_with_default_features()
         .with_file_formats(Vec::new())

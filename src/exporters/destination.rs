@@ -74,7 +74,7 @@ fn webhook_config(to: &controller::exporter::Webhook) -> anyhow::Result<webhook:
         WebhookFormat::Json => webhook::Format::Json,
         WebhookFormat::CloudEvents => webhook::Format::CloudEvents,
     };
-    config.ca = to.ca.as_ref().map(|pem| pem.bytes().to_vec());
+    config.tls = tls(to.ca.as_ref())?;
     Ok(config)
 }
 

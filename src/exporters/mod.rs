@@ -122,40 +122,41 @@ impl Exporters {
         })
     }
 
-    /// Runs what is declared, and nothing else: those that are gone end, those that have changed go on otherwise.
-    ///
-    /// # Errors
-    /// If the files of one cannot be opened; the others run.
-    pub(crate) async fn apply(&self, declared: Vec<Declared>, store: &Store) -> anyhow::Result<()> {
+    /// Runs what is declared, and nothing else: those that are gone end, those that have changed go on otherwise. One whose files cannot be opened does not run; that is
+    /// logged, and stops neither the others nor the gateway.
+    pub(crate) async fn apply(&self, declared: Vec<Declared>, store: &Store) {
         let names: Vec<String> = declared.iter().map(|one| one.declared.name.to_string()).collect();
         for (name, gone) in self.lock().extract_if(.., |name, _| !names.contains(name)) {
             gone.stop.cancel();
             tracing::info!(exporter = name, "an exporter ended");
         }
-        let mut failed = Ok(());
         for one in declared {
             let name = one.declared.name.to_string();
             let known = self
                 .lock()
                 .get(&name)
                 .map(|running| (running.declared.clone(), running.exporter.clone()));
-            match known {
-                Some((declared, _)) if declared == one.declared => {}
-                Some((_, exporter)) => {
-                    exporter.replace(one.settings, one.destination).await?;
-                    if let Some(running) = self.lock().get_mut(&name) {
-                        running.declared = one.declared;
-                    }
-                }
-                None => {
-                    if let Err(error) = self.start(one, store) {
-                        tracing::error!(exporter = name, error = format!("{error:#}"), "an exporter does not run");
-                        failed = Err(error);
-                    }
-                }
+            let done = match known {
+                Some((declared, _)) if declared == one.declared => Ok(()),
+                Some((_, exporter)) => self.replace(&exporter, one).await,
+                None => self.start(one, store),
+            };
+            if let Err(error) = done {
+                tracing::error!(
+                    exporter = name,
+                    error = format!("{error:#}"),
+                    "an exporter does not run as it is declared"
+                );
             }
         }
-        failed
+    }
+
+    async fn replace(&self, exporter: &Exporter, one: Declared) -> anyhow::Result<()> {
+        exporter.replace(one.settings, one.destination).await?;
+        if let Some(running) = self.lock().get_mut(one.declared.name.as_str()) {
+            running.declared = one.declared;
+        }
+        Ok(())
     }
 
     fn start(&self, one: Declared, store: &Store) -> anyhow::Result<()> {
@@ -207,5 +208,15 @@ impl Exporters {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exporters;
+
+    #[test]
+    fn exporters_know_the_columns_that_the_store_writes() {
+        assert_eq!(exporters::usage_schema(), tollgate_usage_store::usage_schema());
     }
 }

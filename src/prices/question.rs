@@ -156,7 +156,7 @@ impl Books {
         let of_call = |name: &str| name == provider || name == template;
         let mut lists: Vec<_> = own.filter(|list| of_call(list.provider.as_str())).collect();
         for shipped in SHIPPED.iter().filter(|list| of_call(list.provider)) {
-            lists.push(shipped.list()?);
+            lists.push(super::read(shipped)?);
         }
         if lists.is_empty() && declared.is_none() {
             bail!(

@@ -218,7 +218,7 @@ async fn a_burst_never_exceeds_a_budget_and_is_served_what_it_can_afford(world: 
     let config = Config::standard()
         .with("keys.yaml", KEYS)
         .with("examples.yaml", prices)
-        .with("rules.yaml", budget("tight", "{per: [team], limit: 0.05 USD, window: month}"));
+        .with("rules.yaml", budget("tight", "{per: [team], limit: 0.05 USD, window: month, alerts: [50, 80]}"));
     let gateway = world.own_gateway(&config).await;
     // An answer is 48 words, and of `large` costs 48 * 30 + 2 * 10 millionths: 1.46 thousandths. Its worst case is 50 tokens and the body's bytes.
     let body = chat("large", Some(50));
@@ -237,6 +237,7 @@ async fn a_burst_never_exceeds_a_budget_and_is_served_what_it_can_afford(world: 
         affordable += 1;
     }
     assert!(affordable >= 25, "{affordable} of 34 were made");
+    eventually("someone is told", NOTICED, || async { gateway.logged().contains("a budget has passed an alert").then_some(()) }).await;
     assert_eq!(agree(&gateway).await, 1);
     let counter = gateway.sql("SELECT spent, reserved, refused, remaining FROM budgets").await.remove(0);
     assert_eq!(counter.decimal("reserved"), Some(Decimal::parse("0")));

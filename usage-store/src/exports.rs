@@ -212,7 +212,7 @@ impl Rows {
             let files = seen.table.scanned()?;
             let mut unknown = Vec::new();
             for file in files.places() {
-                match content(&file) {
+                match FileName::one_instance(&file).and_then(|(instance, last)| Some((Name::new(&instance).ok()?, last))) {
                     Some((instance, last)) => raise(&mut ends, instance, last),
                     None => unknown.push(file.path.to_owned()),
                 }
@@ -311,15 +311,6 @@ impl Rows {
 #[derive(Default)]
 pub(crate) struct Exports {
     known: Mutex<HashMap<String, Arc<Places>>>,
-}
-
-/// Whose rows a file has, and up to which place; none if the log does not say.
-fn content(file: &crate::scan::Places<'_>) -> Option<(Name, Seq)> {
-    if let FileName::Flushed { instance, last, .. } = FileName::parse(file.path) {
-        return Some((Name::new(instance.as_str()).ok()?, last));
-    }
-    let (instance, last) = file.one()?;
-    Some((Name::new(instance).ok()?, last))
 }
 
 fn raise(places: &mut Places, instance: Name, last: Seq) {

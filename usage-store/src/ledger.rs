@@ -54,7 +54,7 @@ struct Open {
 // === impl Handle ===
 
 impl Ledger for Handle {
-    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+    fn reserve(&self, intent: &Intent, bounds: &dyn Fn() -> Bounds) -> Admission {
         let budgets = self.shared.budgets();
         let pricing = Priced {
             prices: &budgets.prices,

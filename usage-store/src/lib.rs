@@ -16,6 +16,7 @@ pub mod budgets;
 pub mod clock;
 pub mod contract;
 mod date_trunc;
+mod dialect;
 pub mod disk;
 mod error;
 pub mod exports;
@@ -47,6 +48,7 @@ mod wal;
 
 pub use batch::usage_batch;
 pub use date_trunc::date_trunc;
+pub use dialect::dialect;
 pub use error::Error;
 pub use location::Location;
 pub use location::access::{Access, Credentials, Hidden};

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
-use tokio_util::sync::CancellationToken;
 use tollgate_record::{BoxFuture, Name};
 
 use crate::ambient::Ambient;
@@ -159,15 +158,7 @@ impl<R: Rig> Bench<R> {
     /// Runs the exporter until `work` is done, then stops it.
     pub(crate) async fn run<T>(&self, work: impl AsyncFnOnce(&Exporter) -> T) -> T {
         let (exporter, runner) = self.open().await;
-        let stop = CancellationToken::new();
-        let working = async {
-            let done = work(&exporter).await;
-            stop.cancel();
-            done
-        };
-        self.clock
-            .drive(async { tokio::join!(runner.run(stop.clone()), working).1 })
-            .await
+        self.clock.run(&exporter, runner, work).await
     }
 
     /// Runs the exporter until there is nothing left to deliver.

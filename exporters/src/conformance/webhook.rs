@@ -12,9 +12,9 @@ use sha2::Sha256;
 use super::conformance;
 use super::http::{HttpKind, HttpRig};
 use super::receiver::{Request, Response};
-use crate::Destination;
 use crate::testing::Virtual;
 use crate::webhook::{Config, Format, SigningSecret, Webhook};
+use crate::{Destination, Tls};
 
 struct PlainJson;
 struct SignedCloudEvents;
@@ -35,7 +35,10 @@ fn ids(rows: &Value, id: &str) -> Vec<String> {
 impl HttpKind for PlainJson {
     fn destination(url: &str, ca: &str, credential: &str, clock: &Arc<Virtual>) -> Arc<dyn Destination> {
         let mut config = Config {
-            ca: Some(ca.into()),
+            tls: Tls {
+                ca_pem: Some(ca.to_owned()),
+                ..Tls::default()
+            },
             rows_max: 16,
             ..Config::new(url.parse().unwrap())
         };
@@ -64,7 +67,10 @@ impl HttpKind for SignedCloudEvents {
     fn destination(url: &str, ca: &str, credential: &str, clock: &Arc<Virtual>) -> Arc<dyn Destination> {
         let secret = SigningSecret::parse(&format!("whsec_{}", STANDARD.encode(secret(credential)))).unwrap();
         let config = Config {
-            ca: Some(ca.into()),
+            tls: Tls {
+                ca_pem: Some(ca.to_owned()),
+                ..Tls::default()
+            },
             secrets: vec![
                 SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap(),
                 secret,

@@ -80,7 +80,7 @@ impl Moesif {
     /// # Errors
     /// [`ClientError`] if a certificate or key cannot be used.
     pub fn new(config: Config) -> Result<Self, ClientError> {
-        let client = client(&config.tls, config.timeout, false)?;
+        let client = client(&config.tls, Some(config.timeout), false)?;
         let (users, companies) = (Known::default(), Known::default());
         Ok(Self {
             config: Arc::new(config),

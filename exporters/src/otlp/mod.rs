@@ -73,7 +73,7 @@ impl Otlp {
     /// # Errors
     /// [`ClientError`] if a certificate or key cannot be used.
     pub fn new(config: Config) -> Result<Self, ClientError> {
-        let client = client(&config.tls, config.timeout, config.protocol == Protocol::Grpc)?;
+        let client = client(&config.tls, Some(config.timeout), config.protocol == Protocol::Grpc)?;
         Ok(Self {
             config: Arc::new(config),
             client,

@@ -7,22 +7,20 @@
 mod body;
 mod signature;
 
-use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use reqwest::Client;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 use tollgate_record::BoxFuture;
 use url::Url;
 
 use crate::ambient::Ambient;
+use crate::client::{ClientError, client};
+use crate::gzip::gzip;
 use crate::http;
-use crate::{Delivery, Destination};
+use crate::{Delivery, Destination, Tls};
 
-pub use crate::http::ClientError;
 pub use body::{EVENT_TYPE, Format};
 pub use signature::{SecretError, SigningSecret};
 
@@ -39,8 +37,8 @@ pub struct Config {
     pub format: Format,
     /// Whether bodies are compressed.
     pub gzip: bool,
-    /// Certificates in PEM to trust beside the system's.
-    pub ca: Option<Vec<u8>>,
+    /// Whom to trust.
+    pub tls: Tls,
     /// The most rows of a batch.
     pub rows_max: usize,
 }
@@ -66,7 +64,7 @@ impl Config {
             secrets: Vec::new(),
             format: Format::default(),
             gzip: false,
-            ca: None,
+            tls: Tls::default(),
             rows_max: Self::ROWS_MAX,
         }
     }
@@ -92,7 +90,7 @@ impl Webhook {
     /// # Errors
     /// [`ClientError`]: the CA file cannot be used.
     pub fn new(config: Config, ambient: Arc<dyn Ambient>) -> Result<Self, ClientError> {
-        let client = http::client(config.ca.as_deref())?;
+        let client = client(&config.tls, None, false)?;
         Ok(Self { config, client, ambient })
     }
 
@@ -120,15 +118,7 @@ impl Webhook {
             );
         }
         if self.config.gzip {
-            match compressed(&body) {
-                Ok(compressed) => request = request.header(CONTENT_ENCODING, "gzip").body(compressed),
-                Err(error) => {
-                    return Delivery::Retry {
-                        after: None,
-                        reason: format!("failed to compress a batch: {error}"),
-                    };
-                }
-            }
+            request = request.header(CONTENT_ENCODING, "gzip").body(gzip(&body));
         } else {
             request = request.body(body);
         }
@@ -152,11 +142,4 @@ impl Destination for Webhook {
     fn preview(&self, rows: &RecordBatch) -> Option<String> {
         String::from_utf8(self.config.format.encode(rows).ok()?).ok()
     }
-}
-
-/// The fastest level: rows repeat each other, and a slower one wins little.
-fn compressed(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
-    encoder.write_all(body)?;
-    encoder.finish()
 }

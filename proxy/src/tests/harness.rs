@@ -183,9 +183,9 @@ impl Memory {
 pub(crate) struct Shared(pub(crate) Arc<Memory>);
 
 impl Ledger for Shared {
-    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+    fn reserve(&self, intent: &Intent, bounds: &dyn Fn() -> Bounds) -> Admission {
         match &*self.0.reserving.lock().unwrap() {
-            Some(decide) => decide(intent, bounds),
+            Some(decide) => decide(intent, &bounds()),
             None => Ok(Permit::free()),
         }
     }

@@ -172,7 +172,9 @@ impl Bench {
         for turn in 0..count + OPEN {
             if turn < count {
                 let intent = self.intent(turn);
-                let permit = engine.reserve(&intent, &self.bounds, &pricing).expect("the limits are far");
+                let permit = engine
+                    .reserve(&intent, || self.bounds.clone(), &pricing)
+                    .expect("the limits are far");
                 if let Some(hold) = permit.hold {
                     hold.keep();
                 }
@@ -316,7 +318,7 @@ fn contention() {
                 together.wait();
                 loop {
                     let intent = intent(ids.fetch_add(1, Relaxed) as usize, "ann");
-                    match engine.reserve(&intent, &bounds(5, 5), &pricing) {
+                    match engine.reserve(&intent, || bounds(5, 5), &pricing) {
                         Ok(permit) => {
                             permit.hold.unwrap().keep();
                             let standing = &engine.standings()[0];

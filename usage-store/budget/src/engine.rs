@@ -235,7 +235,7 @@ impl Engine {
     ///
     /// # Errors
     /// Why it may not; nothing is set aside then.
-    pub fn reserve(self: &Arc<Self>, intent: &Intent, bounds: &Bounds, pricing: &dyn Pricing) -> Admission {
+    pub fn reserve(self: &Arc<Self>, intent: &Intent, bounds: impl FnOnce() -> Bounds, pricing: &dyn Pricing) -> Admission {
         let rules = self.admitting.load();
         if rules.budgets.is_empty() && rules.rates.is_empty() {
             return Ok(Permit::free());
@@ -246,6 +246,8 @@ impl Engine {
         if budgets.is_empty() && rates.is_empty() {
             return Ok(Permit::free());
         }
+        // Read out of the request only now: most gateways have calls that no rule is for.
+        let bounds = &bounds();
         let model = intent.call.request_model.as_ref();
         let worst = match budgets.is_empty() {
             true => None,

@@ -162,7 +162,7 @@ fn a_burst_is_refused_before_anything_is_spent() {
     let engine = engine(vec![budget(money(30))], vec![]);
     let mut admitted = 0;
     for id in 0..300 {
-        match engine.reserve(&intent(id, "ann", "m", 0), &bounds(1, Some(2)), &Dollars) {
+        match engine.reserve(&intent(id, "ann", "m", 0), || bounds(1, Some(2)), &Dollars) {
             Ok(permit) => {
                 pass(permit);
                 admitted += 1;
@@ -189,7 +189,7 @@ fn threads_never_pass_a_limit_together() {
             std::thread::spawn(move || {
                 for turn in 0..2000_u64 {
                     let intent = intent(thread * 10_000 + turn, "ann", "m", 0);
-                    let Ok(permit) = engine.reserve(&intent, &bounds(1, Some(1)), &Dollars) else {
+                    let Ok(permit) = engine.reserve(&intent, || bounds(1, Some(1)), &Dollars) else {
                         continue;
                     };
                     let standing = engine.standings().remove(0);
@@ -216,15 +216,15 @@ fn threads_never_pass_a_limit_together() {
 fn what_was_set_aside_is_given_back_when_the_row_is_seen() {
     let engine = engine(vec![budget(money(10))], vec![]);
     let first = intent(1, "ann", "m", 0);
-    pass(engine.reserve(&first, &bounds(4, Some(5)), &Dollars).unwrap());
+    pass(engine.reserve(&first, || bounds(4, Some(5)), &Dollars).unwrap());
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", 0), &bounds(1, Some(1)), &Dollars)
+            .reserve(&intent(2, "ann", "m", 0), || bounds(1, Some(1)), &Dollars)
             .is_err()
     );
     engine.post([&row(&first, Outcome::Ok, 5, 5 * USD)]);
     let permit = engine
-        .reserve(&intent(3, "ann", "m", 0), &bounds(1, Some(1)), &Dollars)
+        .reserve(&intent(3, "ann", "m", 0), || bounds(1, Some(1)), &Dollars)
         .unwrap();
     assert_eq!(
         permit.remaining.as_ref().unwrap().left,
@@ -234,13 +234,13 @@ fn what_was_set_aside_is_given_back_when_the_row_is_seen() {
     assert_eq!(engine.open(), 0);
     pass(
         engine
-            .reserve(&intent(4, "ann", "m", 0), &bounds(1, Some(4)), &Dollars)
+            .reserve(&intent(4, "ann", "m", 0), || bounds(1, Some(4)), &Dollars)
             .unwrap(),
     );
     // Another's counter is another's.
     assert!(
         engine
-            .reserve(&intent(5, "bob", "m", 0), &bounds(1, Some(9)), &Dollars)
+            .reserve(&intent(5, "bob", "m", 0), || bounds(1, Some(9)), &Dollars)
             .is_ok()
     );
 }
@@ -249,15 +249,15 @@ fn what_was_set_aside_is_given_back_when_the_row_is_seen() {
 fn a_new_window_begins_with_nothing_and_a_late_row_counts_in_its_own() {
     let engine = engine(vec![budget(money(10))], vec![]);
     let late = intent(1, "ann", "m", DAY - 1);
-    pass(engine.reserve(&late, &bounds(1, Some(9)), &Dollars).unwrap());
+    pass(engine.reserve(&late, || bounds(1, Some(9)), &Dollars).unwrap());
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", DAY - 1), &bounds(1, Some(1)), &Dollars)
+            .reserve(&intent(2, "ann", "m", DAY - 1), || bounds(1, Some(1)), &Dollars)
             .is_err()
     );
     pass(
         engine
-            .reserve(&intent(3, "ann", "m", DAY), &bounds(1, Some(9)), &Dollars)
+            .reserve(&intent(3, "ann", "m", DAY), || bounds(1, Some(9)), &Dollars)
             .unwrap(),
     );
     engine.post([&row(&late, Outcome::Ok, 10, 10 * USD)]);
@@ -279,22 +279,22 @@ fn a_rolling_window_lets_go_step_by_step() {
     let engine = engine(vec![rolling], vec![]);
     for (id, at) in [(1, 0), (2, DAY / 2)] {
         let intent = intent(id, "ann", "m", at);
-        pass(engine.reserve(&intent, &bounds(1, Some(4)), &Dollars).unwrap());
+        pass(engine.reserve(&intent, || bounds(1, Some(4)), &Dollars).unwrap());
         engine.post([&row(&intent, Outcome::Ok, 5, 5 * USD)]);
     }
-    let Err(Refusal::Budget(over)) = engine.reserve(&intent(3, "ann", "m", DAY / 2), &bounds(1, Some(4)), &Dollars) else {
+    let Err(Refusal::Budget(over)) = engine.reserve(&intent(3, "ann", "m", DAY / 2), || bounds(1, Some(4)), &Dollars) else {
         panic!("10 of 10 are spent")
     };
     let eases = over.resets.unwrap();
     assert_eq!(eases.unix_us(), DAY + DAY / 60);
     assert!(
         engine
-            .reserve(&intent(4, "ann", "m", eases.unix_us() - 1), &bounds(1, Some(4)), &Dollars)
+            .reserve(&intent(4, "ann", "m", eases.unix_us() - 1), || bounds(1, Some(4)), &Dollars)
             .is_err()
     );
     assert!(
         engine
-            .reserve(&intent(5, "ann", "m", eases.unix_us()), &bounds(1, Some(4)), &Dollars)
+            .reserve(&intent(5, "ann", "m", eases.unix_us()), || bounds(1, Some(4)), &Dollars)
             .is_ok()
     );
 }
@@ -305,7 +305,7 @@ fn an_answer_without_a_limit_is_clamped_to_what_is_left() {
     clamping.clamp = true;
     let engine = engine(vec![clamping], vec![]);
     let permit = engine
-        .reserve(&intent(1, "ann", "m", 0), &bounds(10, None), &Dollars)
+        .reserve(&intent(1, "ann", "m", 0), || bounds(10, None), &Dollars)
         .unwrap();
     assert_eq!(permit.max_tokens, Some(40));
     assert_eq!(
@@ -316,12 +316,12 @@ fn an_answer_without_a_limit_is_clamped_to_what_is_left() {
     // One that names a limit is not touched, and one for which too little is left is refused.
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", 0), &bounds(10, Some(41)), &Dollars)
+            .reserve(&intent(2, "ann", "m", 0), || bounds(10, Some(41)), &Dollars)
             .is_err()
     );
     assert!(
         engine
-            .reserve(&intent(3, "ann", "m", 0), &bounds(35, None), &Dollars)
+            .reserve(&intent(3, "ann", "m", 0), || bounds(35, None), &Dollars)
             .is_err()
     );
 }
@@ -332,7 +332,7 @@ fn a_downgrade_asks_the_cheaper_model_if_that_fits() {
     downgrading.action = Action::Downgrade(name("cheap"));
     let engine = engine(vec![downgrading], vec![]);
     let permit = engine
-        .reserve(&intent(1, "ann", "m", 0), &bounds(10, Some(90)), &Dollars)
+        .reserve(&intent(1, "ann", "m", 0), || bounds(10, Some(90)), &Dollars)
         .unwrap();
     assert_eq!(permit.model, Some(name("cheap")));
     assert_eq!(engine.standings()[0].reserved, USD);
@@ -341,7 +341,7 @@ fn a_downgrade_asks_the_cheaper_model_if_that_fits() {
         takes_model: false,
         ..bounds(10, Some(90))
     };
-    assert!(engine.reserve(&intent(2, "ann", "m", 0), &fixed, &Dollars).is_err());
+    assert!(engine.reserve(&intent(2, "ann", "m", 0), || fixed.clone(), &Dollars).is_err());
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_warning_lets_pass_and_says_so() {
     warning.action = Action::Warn;
     let engine = engine(vec![warning], vec![]);
     let permit = engine
-        .reserve(&intent(1, "ann", "m", 0), &bounds(1, Some(1)), &Dollars)
+        .reserve(&intent(1, "ann", "m", 0), || bounds(1, Some(1)), &Dollars)
         .unwrap();
     assert_eq!(&*permit.decisions[0].action, "warn");
     assert_eq!(
@@ -368,11 +368,11 @@ fn what_has_no_price_is_refused_unless_the_budget_admits_it() {
     let strict = engine(vec![budget(money(1))], vec![]);
     let lenient = engine(vec![lenient], vec![]);
     let unknown = intent(1, "ann", "unknown", 0);
-    match strict.reserve(&unknown, &bounds(1, Some(1)), &Dollars) {
+    match strict.reserve(&unknown, || bounds(1, Some(1)), &Dollars) {
         Err(Refusal::Unpriced(call)) => assert_eq!(call.missing, "model unknown has no price for input"),
         other => panic!("{other:?}"),
     }
-    assert!(lenient.reserve(&unknown, &bounds(1, Some(1)), &Dollars).is_ok());
+    assert!(lenient.reserve(&unknown, || bounds(1, Some(1)), &Dollars).is_ok());
 }
 
 #[test]
@@ -383,7 +383,7 @@ fn several_budgets_must_all_admit_and_none_keeps_anything_of_a_refusal() {
     });
     tokens.name = name("tokens");
     let engine = engine(vec![budget(money(100)), tokens], vec![]);
-    match engine.reserve(&intent(1, "ann", "m", 0), &bounds(6, Some(5)), &Dollars) {
+    match engine.reserve(&intent(1, "ann", "m", 0), || bounds(6, Some(5)), &Dollars) {
         Err(Refusal::Budget(over)) => assert_eq!(
             (over.budget.as_str(), over.estimate.to_string()),
             ("tokens", "11 tokens".to_owned())
@@ -394,7 +394,7 @@ fn several_budgets_must_all_admit_and_none_keeps_anything_of_a_refusal() {
     assert_eq!(engine.standings().iter().map(|standing| standing.refused).sum::<u64>(), 1);
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", 0), &bounds(5, Some(5)), &Dollars)
+            .reserve(&intent(2, "ann", "m", 0), || bounds(5, Some(5)), &Dollars)
             .is_ok()
     );
 }
@@ -407,7 +407,7 @@ fn what_is_expected_is_what_calls_came_to_lately() {
     for id in 0..8 {
         let intent = intent(id, "ann", "m", 0);
         let before = engine.standings().first().map_or(0, |standing| standing.reserved);
-        let permit = engine.reserve(&intent, &bounds(10, Some(90)), &Dollars).unwrap();
+        let permit = engine.reserve(&intent, || bounds(10, Some(90)), &Dollars).unwrap();
         assert_eq!(
             engine.standings()[0].reserved - before,
             100 * USD,
@@ -417,7 +417,7 @@ fn what_is_expected_is_what_calls_came_to_lately() {
         engine.post([&row(&intent, Outcome::Ok, 3, 3 * USD)]);
     }
     let _permit = engine
-        .reserve(&intent(9, "ann", "m", 0), &bounds(10, Some(90)), &Dollars)
+        .reserve(&intent(9, "ann", "m", 0), || bounds(10, Some(90)), &Dollars)
         .unwrap();
     assert_eq!(engine.standings()[0].reserved, 3 * USD);
 }
@@ -428,11 +428,11 @@ fn without_a_reservation_calls_pass_while_anything_is_left() {
     plain.reservation = Reservation::None;
     let engine = engine(vec![plain], vec![]);
     let first = intent(1, "ann", "m", 0);
-    pass(engine.reserve(&first, &bounds(10, Some(90)), &Dollars).unwrap());
+    pass(engine.reserve(&first, || bounds(10, Some(90)), &Dollars).unwrap());
     engine.post([&row(&first, Outcome::Ok, 10, 10 * USD)]);
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", 0), &bounds(1, Some(1)), &Dollars)
+            .reserve(&intent(2, "ann", "m", 0), || bounds(1, Some(1)), &Dollars)
             .is_err()
     );
 }
@@ -441,18 +441,18 @@ fn without_a_reservation_calls_pass_while_anything_is_left() {
 fn a_limit_that_is_edited_keeps_what_was_spent_and_another_question_does_not() {
     let engine = engine(vec![budget(money(10))], vec![]);
     let first = intent(1, "ann", "m", 0);
-    pass(engine.reserve(&first, &bounds(1, Some(9)), &Dollars).unwrap());
+    pass(engine.reserve(&first, || bounds(1, Some(9)), &Dollars).unwrap());
     engine.post([&row(&first, Outcome::Ok, 10, 10 * USD)]);
     install(&engine, vec![budget(money(12))], vec![]);
     assert_eq!(engine.standings()[0].own, 10 * USD);
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", 0), &bounds(1, Some(2)), &Dollars)
+            .reserve(&intent(2, "ann", "m", 0), || bounds(1, Some(2)), &Dollars)
             .is_err()
     );
     assert!(
         engine
-            .reserve(&intent(2, "ann", "m", 0), &bounds(1, Some(1)), &Dollars)
+            .reserve(&intent(2, "ann", "m", 0), || bounds(1, Some(1)), &Dollars)
             .is_ok()
     );
     let hourly = Budget {
@@ -506,19 +506,19 @@ fn a_rate_limit_and_a_budget_are_taken_together_or_not_at_all() {
     // Refused by the budget, so no request is taken off the rate.
     for id in 0..5 {
         assert!(matches!(
-            engine.reserve(&intent(id, "ann", "m", 0), &bounds(9, Some(9)), &Dollars),
+            engine.reserve(&intent(id, "ann", "m", 0), || bounds(9, Some(9)), &Dollars),
             Err(Refusal::Budget(_))
         ));
     }
     for id in 5..7 {
         let permit = engine
-            .reserve(&intent(id, "ann", "m", 0), &bounds(0, Some(0)), &Dollars)
+            .reserve(&intent(id, "ann", "m", 0), || bounds(0, Some(0)), &Dollars)
             .unwrap();
         assert_eq!(permit.rates[0].remaining, 6 - id);
         pass(permit);
     }
     assert!(matches!(
-        engine.reserve(&intent(8, "ann", "m", 0), &bounds(0, Some(0)), &Dollars),
+        engine.reserve(&intent(8, "ann", "m", 0), || bounds(0, Some(0)), &Dollars),
         Err(Refusal::Rate(_))
     ));
 }
@@ -615,7 +615,7 @@ fn run(window: Window, steps: &[Step]) {
                     .sum();
                 let worst = input + output;
                 let fits = before + i128::from(held + worst) * USD <= i128::from(limit) * USD || worst == 0;
-                match engine.reserve(&intent, &bounds(*input, Some(*output)), &Dollars) {
+                match engine.reserve(&intent, || bounds(*input, Some(*output)), &Dollars) {
                     Ok(permit) => {
                         assert!(fits, "admitted {worst} with {before} spent and {held} held of {limit}");
                         open.push((intent, Some(permit), worst));
@@ -732,7 +732,7 @@ fn three_hundred_calls_at_once_on_a_counter_that_is_nearly_spent_come_to_no_unit
                 together.wait();
                 loop {
                     let call = intent(ids.fetch_add(1, std::sync::atomic::Ordering::Relaxed), "ann", "m", 0);
-                    let admitted = engine.reserve(&call, &bounds(5, Some(5)), &Dollars);
+                    let admitted = engine.reserve(&call, || bounds(5, Some(5)), &Dollars);
                     let standing = engine.standings().remove(0);
                     assert!(standing.own + standing.reserved <= LIMIT, "{standing:?}");
                     match admitted {

@@ -95,11 +95,12 @@ pub struct Unavailable {
 ///    by whichever gateway of the table. If another gateway was given the same result and its row has not reached the table yet, both have one
 ///    until they do: the table takes the first.
 pub trait Ledger: Send + Sync + 'static {
-    /// Decides whether a call may pass, and sets aside what it could come to. Waits for nothing.
+    /// Decides whether a call may pass, and sets aside what it could come to. Waits for nothing. `bounds` reads the request's body, and is asked only if a
+    /// rule is for the call.
     ///
     /// # Errors
     /// Why it may not.
-    fn reserve(&self, intent: &Intent, bounds: &Bounds) -> Admission {
+    fn reserve(&self, intent: &Intent, bounds: &dyn Fn() -> Bounds) -> Admission {
         let (_, _) = (intent, bounds);
         Ok(Permit::free())
     }

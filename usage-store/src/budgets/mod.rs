@@ -29,7 +29,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SessionState};
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 use tokio_util::sync::CancellationToken;
 use tollgate_budget::{BudgetRule, Engine, Rules, Span, Standing, Sum, span};
 use tollgate_record::rule::{Budget, Limit, RateLimit, Window};
@@ -53,6 +53,8 @@ use crate::wal::lock;
 const RECONCILE: Duration = Duration::from_secs(60);
 /// How many times as long as a comparison takes the wait before the next one is, at least.
 const RECONCILE_REST: u32 = 19;
+/// How often alerts are looked for.
+const ALERTS: Duration = Duration::from_secs(2);
 /// How long after a failure counters are loaded again.
 const RELOAD: Duration = Duration::from_secs(5);
 
@@ -169,14 +171,19 @@ impl Shared {
 
     /// Compares counters with the rows, as long as the gateway runs.
     pub(crate) async fn reconcile_when_due(self: Arc<Self>, stop: CancellationToken) {
-        let mut wait = RECONCILE;
+        let (mut wait, mut since) = (RECONCILE, Instant::now());
         loop {
+            self.raise_alerts();
             let rules = self.budgets().engine.rules();
             let unloaded = !self.budgets().engine.unloaded(&rules).is_empty();
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(if unloaded { RELOAD } else { wait }) => {}
+                () = tokio::time::sleep(if unloaded { RELOAD } else { wait.saturating_sub(since.elapsed()).min(ALERTS) }) => {}
             }
+            if !unloaded && since.elapsed() < wait {
+                continue;
+            }
+            since = Instant::now();
             let _changing = self.budgets().changing.lock().await;
             let rules = self.budgets().engine.rules();
             if unloaded {
@@ -191,6 +198,28 @@ impl Shared {
                 tracing::warn!(error = %chain(&error), "budgets could not be compared with the rows; counters go on");
             }
             wait = RECONCILE.max(started.elapsed() * RECONCILE_REST);
+        }
+    }
+
+    /// Says in the log which counters have passed an alert of their budget: each percentage once in a window.
+    fn raise_alerts(&self) {
+        let engine = &self.budgets().engine;
+        for crossing in engine.crossings() {
+            let rules = engine.rules();
+            let rule = rules.budgets.iter().find(|rule| rule.id == crossing.standing.rule);
+            let Some([limit, spent, ..]) = rule.map(|rule| Engine::words(rule, &crossing.standing)) else {
+                continue;
+            };
+            let per: Vec<_> = crossing
+                .standing
+                .values
+                .iter()
+                .map(|value| value.as_deref().unwrap_or("NULL"))
+                .collect();
+            tracing::warn!(
+                budget = %crossing.budget.name, per = per.join(", "), percent = crossing.percent, %limit, %spent,
+                "a budget has passed an alert"
+            );
         }
     }
 
@@ -379,13 +408,7 @@ fn missing(column: &str) -> datafusion::error::DataFusionError {
 /// What conditions and sums are compiled with: as SQL over HTTP.
 pub(crate) fn session() -> SessionState {
     static STATE: LazyLock<SessionState> = LazyLock::new(|| {
-        let mut config = SessionConfig::new().with_target_partitions(1);
-        let options = config.options_mut();
-        options.execution.time_zone = Some("UTC".to_owned());
-        options.sql_parser.parse_float_as_decimal = true;
-        options.sql_parser.map_string_types_to_utf8view = false;
-        options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
-        options.optimizer.enable_leaf_expression_pushdown = false;
+        let config = crate::dialect().with_target_partitions(1);
         let mut state = SessionStateBuilder::new_with_default_features().with_config(config).build();
         FunctionRegistry::register_udf(&mut state, crate::date_trunc()).expect("a session takes functions");
         state

@@ -160,7 +160,7 @@ async fn admit(store: &Store, intent: Intent, most: u64) -> Result<Box<dyn OpenC
         answers: 1,
         ..Bounds::default()
     };
-    let permit = store.shared().budgets().engine.reserve(&intent, &bounds, &Cents)?;
+    let permit = store.shared().budgets().engine.reserve(&intent, || bounds, &Cents)?;
     Ok(store.ledger().admit_held(intent, permit.hold).await.unwrap())
 }
 

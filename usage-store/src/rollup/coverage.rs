@@ -63,11 +63,8 @@ impl Coverage {
 
     /// Whose rows a file has, and up to which place; none if that is not known.
     pub(super) fn content(&self, file: &Places<'_>) -> Option<BTreeMap<String, Seq>> {
-        if let FileName::Flushed { instance, last, .. } = FileName::parse(file.path) {
-            return Some(BTreeMap::from([(instance.to_string(), last)]));
-        }
-        if let Some((instance, last)) = file.one() {
-            return Some(BTreeMap::from([(instance.to_owned(), last)]));
+        if let Some((instance, last)) = FileName::one_instance(file) {
+            return Some(BTreeMap::from([(instance, last)]));
         }
         lock(&self.seen).get(file.path).map(|content| content.as_ref().clone())
     }

@@ -16,6 +16,8 @@ use arrow::temporal_conversions::{date32_to_datetime, timestamp_us_to_datetime};
 use tollgate_record::{Name, Seq};
 use uuid::Uuid;
 
+use crate::scan::Places;
+
 /// What a file's name says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FileName {
@@ -35,6 +37,14 @@ pub(crate) enum FileName {
 }
 
 impl FileName {
+    /// The one instance whose rows a file has, and up to which place: by its name, else by Delta's log. None if there are several, or nothing says it.
+    pub(crate) fn one_instance(file: &Places<'_>) -> Option<(String, Seq)> {
+        if let Self::Flushed { instance, last, .. } = Self::parse(file.path) {
+            return Some((instance.to_string(), last));
+        }
+        file.one().map(|(instance, last)| (instance.to_owned(), last))
+    }
+
     /// Reads the path of a file, relative to the table.
     pub(crate) fn parse(path: &str) -> Self {
         let file = path.rsplit('/').next().unwrap_or(path);
