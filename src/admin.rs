@@ -55,7 +55,7 @@ async fn metered(State(guarded): State<Guarded>, headers: HeaderMap) -> Response
         let hint = "metrics need the admin token: Authorization: Bearer TOKEN\n";
         return (StatusCode::UNAUTHORIZED, ask, hint).into_response();
     }
-    let Some(text) = guarded.metrics.text() else {
+    let Some(text) = guarded.metrics.text().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, STOPPING).into_response();
     };
     let head = [

@@ -9,8 +9,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tokio_util::sync::CancellationToken;
 use tollgate_controller::Watch;
+use tollgate_exporters::prometheus::Calls;
 use tollgate_query_api::{Engine, Token};
-use tollgate_usage_store::Store;
+use tollgate_usage_store::{self as store, Store};
 
 use crate::check::environment;
 use crate::data::{Addresses, admin_token, token_file};
@@ -38,7 +39,15 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data directory {}", data.display()))?;
     let token = admin_token(data)?;
 
-    let store = Arc::new(Store::open(crate::wiring::ledger(&gateway, data)?, prices).await?);
+    let calls = Arc::new(Calls::default());
+    let ledger = store::Config {
+        on_row: store::OnRow::new({
+            let calls = Arc::clone(&calls);
+            move |row| calls.count(row)
+        }),
+        ..crate::wiring::ledger(&gateway, data)?
+    };
+    let store = Arc::new(Store::open(ledger, prices).await?);
     store.set_limits(crate::limits::book(&resources)?);
     // Before anything listens: no call passes a budget that does not know what was spent.
     store
@@ -70,7 +79,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
             .with_graceful_shutdown(side_servers.clone().cancelled_owned())
             .into_future(),
     );
-    let metrics = Metrics::new(&store, &engine, proxy.handle().watcher());
+    let metrics = Metrics::new(&store, &engine, proxy.handle().watcher(), &exporters, calls);
     let health = crate::admin::router(&store, metrics, Token::new(&token));
     let admin = tokio::spawn(
         axum::serve(admin, health)

@@ -33,6 +33,7 @@ mod http;
 mod json;
 pub mod moesif;
 pub mod otlp;
+pub mod prometheus;
 mod replay;
 mod row;
 mod rows;

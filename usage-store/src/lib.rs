@@ -56,7 +56,7 @@ pub use repair::{Loss, Repair, repair};
 pub use schema::usage_schema;
 pub use stats::Stats;
 pub use store::import::{Imported, imported, open_calls};
-pub use store::{Config, Store};
+pub use store::{Config, OnRow, Store};
 pub use tables::beside::{Beside, Cell, Shown, beside};
 pub use tables::{Functions, Named, Offline, Tables, VIEWS, derived};
 pub use tollgate_rating::{self as rating, LimitBook, PriceBook, Unlisted};

@@ -19,6 +19,7 @@ pub(crate) mod tests;
 
 use std::any::Any;
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -83,7 +84,13 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Whether syncs, flushes and upkeep run by themselves, on threads of the store.
     pub background: bool,
+    /// Is shown each row that is written, just before queries see it. Runs on the thread that writes the log, so it must be quick.
+    pub on_row: OnRow,
 }
+
+/// Is shown rows.
+#[derive(Clone)]
+pub struct OnRow(Arc<dyn Fn(&Record) + Send + Sync>);
 
 /// The ledger of one gateway.
 pub struct Store {
@@ -148,6 +155,7 @@ impl Config {
             disk: Arc::new(Os),
             clock: Arc::new(System),
             background: true,
+            on_row: OnRow::new(|_| {}),
         })
     }
 }
@@ -156,6 +164,21 @@ impl Config {
     /// Rows that wait for a table as columns; those beyond are packed.
     fn unpacked_rows_max(&self) -> usize {
         self.flush_rows.saturating_mul(2)
+    }
+}
+
+// === impl OnRow ===
+
+impl OnRow {
+    /// Calls `watch` with each row.
+    pub fn new(watch: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(watch))
+    }
+}
+
+impl fmt::Debug for OnRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnRow")
     }
 }
 
@@ -211,7 +234,11 @@ impl Store {
         let sink = {
             let (view, wanted, rows_max) = (Arc::clone(&view), Arc::clone(&wanted), config.flush_rows);
             let (runtime, engine) = (request_path.clone(), Arc::clone(&budgets.engine));
+            let OnRow(on_row) = config.on_row.clone();
             Box::new(move |rows: Vec<Box<Record>>| {
+                for row in &rows {
+                    on_row(row);
+                }
                 let (full, rows) = {
                     let mut view = lock(&view);
                     // At the instant at which queries see them, so that a counter is always the sum of its rows.
@@ -362,6 +389,11 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn sync(&self) -> Result<(), Error> {
         self.shared.recorder.log.sync()
+    }
+
+    /// How much of each budget's limit its fullest counter has used, in thousandths.
+    pub fn fullest_budgets(&self) -> Vec<(Name, u64)> {
+        self.shared.budgets().engine.fullest()
     }
 
     /// What the ledger has done and holds.

@@ -395,6 +395,27 @@ impl Engine {
         (state.counters.count() as u64, state.open.len() as u64, state.refused)
     }
 
+    /// How much of each budget's limit its fullest counter has used, in thousandths, what is set aside included.
+    pub fn fullest(&self) -> Vec<(Name, u64)> {
+        let rules = self.rules();
+        let state = self.lock();
+        let mut used: HashMap<RuleId, i128> = HashMap::default();
+        for counter in state.counters.iter() {
+            let of_rule = used.entry(counter.rule).or_default();
+            *of_rule = (*of_rule).max(counter.spent().saturating_add(counter.reserved));
+        }
+        drop(state);
+        let share = |rule: &BudgetRule| {
+            let used = used.get(&rule.id).copied().unwrap_or(0);
+            u64::try_from(used.saturating_mul(1000) / rule.limit.max(1)).unwrap_or(0)
+        };
+        rules
+            .budgets
+            .iter()
+            .map(|rule| (rule.budget.name.clone(), share(rule)))
+            .collect()
+    }
+
     /// The counters of one budget.
     pub fn standings_of(&self, rule: &BudgetRule) -> Vec<Standing> {
         let state = self.lock();

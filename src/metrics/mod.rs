@@ -1,8 +1,12 @@
 //! Every metric of the gateway, in one list; `GET /metrics` shows it in the text format of OpenMetrics, which Prometheus reads.
 //!
-//! Names are `tollgate_<part>_<noun>_<unit>`, counters end in `_total`; a name is never given another meaning. There are no labels but
-//! `instance`, which Prometheus gives itself. Each metric is read when it is asked for: nothing is counted twice. The table in
-//! docs/operations.md is this list, and a test holds them against each other.
+//! Names are `tollgate_<part>_<noun>_<unit>`, counters end in `_total`; a name is never given another meaning. Each metric is read when it is asked for:
+//! nothing is counted twice. What the rows say of the request path ([`tollgate_exporters::prometheus`]), exporters and budgets ([`labelled`]) have
+//! labels; the rest has none. The table in docs/operations.md is these lists, and a test holds them against each other; `process_*` ([`process`])
+//! are named as everywhere.
+
+mod labelled;
+mod process;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -13,9 +17,14 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tollgate_exporters::prometheus::{Calls, Shown};
 use tollgate_proxy::Watcher;
 use tollgate_query_api::Engine;
 use tollgate_usage_store::Store;
+
+use self::labelled::{LABELLED, Named};
+use self::process::Process;
+use crate::exporters::Exporters;
 
 /// What an answer of this format is called.
 pub(crate) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +46,7 @@ struct Figures {
     ledger: tollgate_usage_store::Stats,
     queries: tollgate_query_api::Stats,
     proxy: tollgate_proxy::Stats,
+    named: Named,
     /// When they were read, and when the process started, in microseconds since 1970.
     now_us: u64,
     started_us: u64,
@@ -174,6 +184,8 @@ pub(crate) struct Metrics {
     store: Weak<Store>,
     engine: Weak<Engine>,
     proxy: Watcher,
+    exporters: Weak<Exporters>,
+    calls: Arc<Calls>,
     started_us: u64,
 }
 
@@ -184,8 +196,16 @@ struct Moment(Figures);
 // === impl Metrics ===
 
 impl Metrics {
-    pub(crate) fn new(store: &Arc<Store>, engine: &Arc<Engine>, proxy: Watcher) -> Self {
+    pub(crate) fn new(
+        store: &Arc<Store>,
+        engine: &Arc<Engine>,
+        proxy: Watcher,
+        exporters: &Arc<Exporters>,
+        calls: Arc<Calls>,
+    ) -> Self {
         Self {
+            exporters: Arc::downgrade(exporters),
+            calls,
             store: Arc::downgrade(store),
             engine: Arc::downgrade(engine),
             proxy,
@@ -194,21 +214,34 @@ impl Metrics {
     }
 
     /// All metrics as they are now; `None` once the gateway ends.
-    pub(crate) fn text(&self) -> Option<String> {
+    pub(crate) async fn text(&self) -> Option<String> {
+        let mut exporters = Vec::new();
+        for exporter in self.exporters.upgrade()?.all() {
+            exporters.push(exporter.status().await);
+        }
         let (store, engine) = (self.store.upgrade()?, self.engine.upgrade()?);
-        Some(write(Figures {
+        let figures = Figures {
             ledger: store.stats(),
             queries: engine.stats(),
             proxy: self.proxy.stats()?,
+            named: Named {
+                exporters,
+                budgets: store.fullest_budgets(),
+            },
             now_us: now_us(),
             started_us: self.started_us,
-        }))
+        };
+        Some(write(figures, &self.calls))
     }
 }
 
-fn write(figures: Figures) -> String {
-    let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Moment(figures)));
+fn write(figures: Figures, calls: &Arc<Calls>) -> String {
+    let started_us = figures.started_us;
+    let mut registry = Registry::default();
+    let own = registry.sub_registry_with_prefix(PREFIX);
+    own.register_collector(Box::new(Shown(Arc::clone(calls))));
+    own.register_collector(Box::new(Moment(figures)));
+    registry.register_collector(Box::new(Process { started_us }));
     let mut text = String::new();
     text::encode(&mut text, &registry).expect("writing to a text cannot fail");
     text
@@ -230,6 +263,9 @@ impl Collector for Moment {
                 ),
                 (Kind::Gauge, Value::Seconds(us)) => put(&mut encoder, metric, help, &ConstGauge::new(seconds(us))),
             }?;
+        }
+        for metric in LABELLED {
+            metric.show(&mut encoder, &self.0.named)?;
         }
         Ok(())
     }
@@ -270,6 +306,8 @@ impl fmt::Debug for Figures {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tollgate_exporters::prometheus::{self, FAMILIES};
+
     use super::*;
 
     fn figures() -> Figures {
@@ -284,20 +322,25 @@ mod tests {
             },
             queries: tollgate_query_api::Stats::default(),
             proxy: tollgate_proxy::Stats::default(),
+            named: Named::default(),
             now_us: 50_250_000,
             started_us: 7_000_000,
         }
     }
 
     /// The row of a metric in docs/operations.md.
-    fn documented(metric: &Metric) -> String {
-        let total = if metric.kind == Kind::Counter { "_total" } else { "" };
-        let alarm = if metric.alarm.is_empty() {
+    fn documented(name: &str, is_counter: bool, labels: &[&str], help: &str, alarm: &str) -> String {
+        let total = if is_counter { "_total" } else { "" };
+        let by = match labels {
+            [] => String::new(),
+            labels => format!("By `{}`: ", labels.join("`, `")),
+        };
+        let alarm = if alarm.is_empty() {
             String::new()
         } else {
-            format!("`{}`", metric.alarm)
+            format!("`{alarm}`")
         };
-        format!("| `{PREFIX}_{}{total}` | {} | {alarm} |", metric.name, metric.help)
+        format!("| `{PREFIX}_{name}{total}` | {by}{help} | {alarm} |")
     }
 
     #[test]
@@ -308,13 +351,22 @@ mod tests {
             .lines()
             .filter(|line| line.starts_with(&format!("| `{PREFIX}_")))
             .collect();
-        let expected: Vec<String> = METRICS.iter().map(documented).collect();
+        let calls = FAMILIES
+            .iter()
+            .map(|of| documented(of.name, of.kind == prometheus::Kind::Counter, of.labels, of.help, of.alarm));
+        let plain = METRICS
+            .iter()
+            .map(|of| documented(of.name, of.kind == Kind::Counter, &[], of.help, of.alarm));
+        let named = LABELLED
+            .iter()
+            .map(|of| documented(of.name, of.kind == Kind::Counter, &[of.label], of.help, of.alarm));
+        let expected: Vec<String> = calls.chain(plain).chain(named).collect();
         assert_eq!(listed, expected, "docs/operations.md should say:\n{}", expected.join("\n"));
     }
 
     #[test]
     fn every_value_is_written_with_its_unit() {
-        let text = write(figures());
+        let text = write(figures(), &Arc::default());
         for line in [
             "tollgate_ledger_rows_written_total 18446744073709551615",
             "tollgate_ledger_poisoned 1",
@@ -322,6 +374,7 @@ mod tests {
             "tollgate_ledger_flush_seconds_total 1.5",
             "# TYPE tollgate_ledger_flush_seconds counter",
             "tollgate_process_start_time_seconds 7.0",
+            "process_start_time_seconds 7.0",
         ] {
             assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
         }
