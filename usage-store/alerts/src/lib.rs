@@ -1,0 +1,3 @@
+//! Alerts.
+#![forbid(unsafe_code)]
+pub mod anomaly;
