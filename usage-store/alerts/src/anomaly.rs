@@ -3,13 +3,13 @@
 //! The method, over the four weeks before the hour, of one counter. What is not in the history is an hour in which nothing was spent.
 //!
 //! 1. Nothing is said of a counter that first spent something less than [`HISTORY_HOURS_MIN`] hours ago.
-//! 2. The hour is compared with the same hour of the week, and with the hours before and behind that, in each of the four weeks: twelve hours. Their median
-//!    is what is usual. If the last day lay above what is usual for its hours (a team that grows), the usual is raised by the median of that; it is never
+//! 2. The hour is compared with the same hour of the week, and with the hours before and behind that, in each of the four weeks: twelve hours, of which the
+//!    neighbours are brought to the level of the one by the slope between them. Their median is what is usual. If the last day lay above what is usual for its hours (a team that grows), the usual is raised by the median of that; it is never
 //!    lowered, so that the day after a holiday is no surprise.
-//! 3. The spread is the larger of two: the median absolute deviation of the twelve, and that of all hours of the four weeks, each from what is usual for
-//!    it. Both are taken of logarithms, since what varies in spend is its factor.
+//! 3. The spread is the median of how far the hours of the four weeks that lie above what is usual for them do so, brought to a standard deviation. What lies
+//!    below does not count: holidays do. It is taken of logarithms, since what varies in spend is its factor.
 //! 4. The bound is the largest of: [`RATIO_MIN`] times the usual; the usual and [`SPREADS_MIN`] spreads; [`RATIO_OF_UPPER_MIN`] times the upper quarter of the
-//!    twelve; the usual and the floor. So an hour that comes now and then is none, nor is a tiny one.
+//!    twelve, or the median of the same hour alone if that is more; the usual and the floor. So a batch that comes each night is none, nor is a tiny hour.
 //! 5. Where less than half of the twelve spent anything, the hour is compared with all hours of the four weeks that did, and their upper tenth takes the
 //!    place of the upper quarter. Of fewer than [`ACTIVE_HOURS_MIN`] of those nothing is said.
 //!
@@ -86,7 +86,9 @@ struct Window {
 /// The least excess that is an anomaly, of a budget: what its limit comes to in half an hour, if it is spent evenly over a window of so many microseconds.
 pub fn floor(limit: Amount, window_us: i64) -> Amount {
     let share = limit.mul_ratio(i128::from(HOUR_US / 2), i128::from(window_us.max(HOUR_US / 2)));
-    share.unwrap_or(Amount::ZERO).max(Amount::from_units(1).unwrap_or(Amount::ZERO))
+    share
+        .unwrap_or(Amount::ZERO)
+        .max(Amount::from_units(1).unwrap_or(Amount::ZERO))
 }
 
 /// Judges an hour of one counter, in which so much was spent (as of yet), by its history: sums of hours before it, in any order, each hour once.
@@ -178,7 +180,7 @@ impl Window {
 
     /// An amount times a factor that is given as a logarithm.
     fn times(&self, units: i128, factor: f64) -> Option<Amount> {
-        let thousandths = (factor.exp() * 1000.0).ceil();
+        let thousandths = (factor.exp() * 1000.0).round();
         if !(0.0..=FACTOR_MAX).contains(&thousandths) {
             return None;
         }
@@ -187,13 +189,26 @@ impl Window {
         Amount::from_units(raised.units() - self.little).ok()
     }
 
-    /// Places of the same hour of the week, and of its neighbours.
-    fn slot(&self, place: usize) -> impl Iterator<Item = usize> + '_ {
-        let first = place % WEEK_HOURS;
-        let weeks = (0..=WINDOW).step_by(WEEK_HOURS);
-        let places = weeks.flat_map(move |week| [week + first, week + first + 1, week + first + 2]);
-        // One too many, since the hour before the first one would be below zero.
-        places.filter_map(|place| place.checked_sub(1)).filter(|place| (self.begun..WINDOW).contains(place))
+    /// Places of an hour of the week, that of the first place and so many behind it.
+    fn same(&self, hour: usize) -> impl Iterator<Item = usize> + '_ {
+        let all = (hour % WEEK_HOURS..WINDOW).step_by(WEEK_HOURS);
+        all.filter(|place| *place >= self.begun)
+    }
+
+    /// Logarithms of an hour of the week and of its neighbours, those brought to its level by the slope from the one to the other.
+    fn levelled(&self, hour: usize) -> Vec<f64> {
+        // A week on, so that there is an hour before the first one.
+        let neighbours = [hour + WEEK_HOURS - 1, hour, hour + 1];
+        let [before, same, behind] = neighbours.map(|hour| self.logs_of(self.same(hour)));
+        let slope = match (quantile(&mut before.clone(), 1, 2), quantile(&mut behind.clone(), 1, 2)) {
+            (Some(before), Some(behind)) => (behind - before) / 2.0,
+            _ => 0.0,
+        };
+        let before = before.into_iter().map(|log| log + slope);
+        same.into_iter()
+            .chain(before)
+            .chain(behind.into_iter().map(|log| log - slope))
+            .collect()
     }
 
     fn logs_of(&self, places: impl Iterator<Item = usize>) -> Vec<f64> {
@@ -203,22 +218,22 @@ impl Window {
     /// By the same hour of the week. `None` where most of those have nothing.
     fn seasonal(&self) -> Option<Usual> {
         // The hour that is judged stands a whole number of weeks behind the first place.
-        let places: Vec<usize> = self.slot(0).collect();
+        let places: Vec<usize> = [WEEK_HOURS - 1, 0, 1].into_iter().flat_map(|hour| self.same(hour)).collect();
         let active = places.iter().filter(|place| self.is_active(**place)).count();
         if active * 2 < places.len() {
             return None;
         }
-        let mut logs = self.logs_of(places.iter().copied());
-        let middle = quantile(&mut logs, 1, 2)?;
-        let upper = quantile(&mut logs, 3, 4)? - middle;
-        let own = deviation(&logs, middle)?;
+        let mut logs = self.levelled(0);
+        let level_of_middle = quantile(&mut logs, 1, 2)?;
+        let same = quantile(&mut self.logs_of(self.same(0)), 1, 2)?;
+        let upper = quantile(&mut logs, 3, 4)?.max(same) - level_of_middle;
         let mut units: Vec<i128> = places.iter().filter_map(|place| self.units.get(*place).copied()).collect();
         let at = units.len().checked_sub(1)? / 2;
         let (_, middle, _) = units.select_nth_unstable(at);
         let middle = *middle;
 
         let usual: Vec<f64> = (0..WEEK_HOURS)
-            .map(|place| quantile(&mut self.logs_of(self.slot(place)), 1, 2).unwrap_or(f64::NAN))
+            .map(|place| quantile(&mut self.levelled(place), 1, 2).unwrap_or(f64::NAN))
             .collect();
         let off = |place: usize| {
             let usual = usual.get(place % WEEK_HOURS)?;
@@ -226,7 +241,7 @@ impl Window {
             (spends && usual.is_finite()).then_some(self.logs.get(place)? - usual)
         };
         // Each is a distance from what is usual already.
-        let all = deviation(&(self.begun..WINDOW).filter_map(off).collect::<Vec<_>>(), 0.0)?;
+        let all = deviation((self.begun..WINDOW).filter_map(off))?;
         let mut day: Vec<f64> = (WINDOW - DAY_HOURS..WINDOW).filter_map(off).collect();
         let level = match day.len() >= LEVEL_HOURS_MIN {
             true => quantile(&mut day, 1, 2)?.clamp(0.0, LEVEL_MAX.ln()),
@@ -235,7 +250,7 @@ impl Window {
         Some(Usual {
             middle,
             level,
-            spread: own.max(all).max(SPREAD_MIN),
+            spread: all.max(SPREAD_MIN),
             upper,
         })
     }
@@ -249,7 +264,7 @@ impl Window {
         let mut logs = self.logs_of(places.iter().copied());
         let middle = quantile(&mut logs, 1, 2)?;
         let upper = quantile(&mut logs, 9, 10)? - middle;
-        let spread = deviation(&logs, middle)?.max(SPREAD_MIN);
+        let spread = deviation(logs.iter().map(|log| log - middle))?.max(SPREAD_MIN);
         let mut units: Vec<i128> = places.iter().filter_map(|place| self.units.get(*place).copied()).collect();
         let at = units.len().checked_sub(1)? / 2;
         let (_, middle, _) = units.select_nth_unstable(at);
@@ -268,10 +283,10 @@ fn quantile(values: &mut [f64], numerator: usize, denominator: usize) -> Option<
     Some(*values.select_nth_unstable_by(at, f64::total_cmp).1)
 }
 
-/// The median distance from the middle, as a standard deviation.
-fn deviation(values: &[f64], middle: f64) -> Option<f64> {
-    let mut distances: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
-    quantile(&mut distances, 1, 2).map(|distance| distance * DEVIATION)
+/// The median of how far values lie above the middle, as a standard deviation. What lies below is another matter: holidays do.
+fn deviation(off: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut above: Vec<f64> = off.filter(|off| *off >= 0.0).collect();
+    quantile(&mut above, 1, 2).map(|distance| distance * DEVIATION)
 }
 
 #[cfg(test)]
