@@ -111,7 +111,7 @@ fn secret(value: &Value<'_>) -> Option<Secret> {
 
 fn budgets(list: &Value<'_>) -> Option<Vec<Name>> {
     let wants = format!("needs 1 to {BUDGETS_MAX} budgets: leave it out, and alerts of all are sent");
-    distinct(list, BUDGETS_MAX, &wants, Value::name)
+    distinct(list, BUDGETS_MAX, &wants, |value| value.name())
 }
 
 fn kinds(list: &Value<'_>) -> Option<Vec<AlertKind>> {
