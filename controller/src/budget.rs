@@ -1,11 +1,12 @@
 //! Kind `Budget`: what may be used in a window, of money, tokens or calls. Counting is the store's work.
 
-use tollgate_record::rule::{Action, Budget, Limit, Reservation, Tokens, Unpriced};
+use tollgate_record::rule::{Action, Budget, Limit, Reservation, Tokens, Unpriced, Window};
 use tollgate_record::{Amount, Name};
 
 use crate::condition::{Condition, ConditionOf};
 use crate::dimension;
 use crate::field::Fields;
+use crate::nearest::nearest;
 use crate::price::{self, currency_code};
 use crate::value::Value;
 use crate::window;
@@ -14,7 +15,7 @@ use crate::window;
 pub(crate) const COUNT_MAX: u64 = 1_000_000_000_000_000;
 /// Status of a refusal, if none is told.
 const STATUS: u16 = 402;
-/// Most alerts of a budget.
+/// Most percentages and words in `alerts`.
 const ALERTS_MAX: usize = 16;
 /// Largest percentage of an alert.
 const ALERT_MAX: u64 = 1000;
@@ -34,6 +35,22 @@ struct Manner {
     status: Option<u16>,
 }
 
+/// When someone is told.
+#[derive(Default)]
+struct Alerts {
+    percentages: Vec<u16>,
+    projected: bool,
+    anomaly: bool,
+}
+
+/// One of them.
+#[derive(Clone, Copy)]
+enum Told {
+    At(u16),
+    Projected,
+    Anomaly,
+}
+
 /// Reads `spec`; that rows are kept as long as the window lasts is checked when the Gateway is known.
 pub(crate) fn read(name: Name, mut spec: Fields<'_>) -> Option<Conditional<Budget>> {
     let condition = Condition::read(ConditionOf::Budget, &name, &mut spec);
@@ -41,8 +58,12 @@ pub(crate) fn read(name: Name, mut spec: Fields<'_>) -> Option<Conditional<Budge
     let limit = spec.required("limit").and_then(|value| limit(&value));
     let window = window::read(&mut spec);
     let manner = Manner::read(&mut spec, limit.as_ref());
-    let alerts = spec.take("alerts").map_or(Some(Vec::new()), |value| alerts(&value));
+    let alerting = spec.take("alerts");
+    let alerts = alerting
+        .as_ref()
+        .map_or_else(|| Some(Alerts::default()), |value| Alerts::read(value, window.as_ref()));
     spec.finish();
+    let alerts = alerts?;
     Some(Conditional {
         rule: Budget {
             name,
@@ -55,7 +76,9 @@ pub(crate) fn read(name: Name, mut spec: Fields<'_>) -> Option<Conditional<Budge
             clamp: manner.clamp,
             unpriced: manner.unpriced?,
             status: manner.status?,
-            alerts: alerts?,
+            alerts: alerts.percentages,
+            alert_projected: alerts.projected,
+            alert_anomaly: alerts.anomaly,
         },
         condition,
     })
@@ -232,43 +255,71 @@ fn status(value: &Value<'_>) -> Option<u16> {
     u16::try_from(status).ok()
 }
 
-fn alerts(list: &Value<'_>) -> Option<Vec<u16>> {
-    let items = list.items()?;
-    let count = items.len();
-    if count > ALERTS_MAX {
-        list.wrong(format!("has {count} percentages, more than {ALERTS_MAX}"));
-        return None;
-    }
-    let mut alerts = Vec::with_capacity(count);
-    for item in items {
-        let Some(percent) = percent(&item) else { continue };
-        if alerts.contains(&percent) {
-            item.wrong("stands twice: remove one");
-            continue;
+// === impl Alerts ===
+
+impl Alerts {
+    fn read(list: &Value<'_>, window: Option<&Window>) -> Option<Self> {
+        let items = list.items()?;
+        let count = items.len();
+        if count > ALERTS_MAX {
+            list.wrong(format!("has {count} alerts, more than {ALERTS_MAX}"));
+            return None;
         }
-        alerts.push(percent);
+        let mut alerts = Self::default();
+        let mut read = 0;
+        for item in items {
+            let Some(alert) = alert(&item) else { continue };
+            let stands = match alert {
+                Told::At(percent) => alerts.percentages.contains(&percent),
+                Told::Projected => std::mem::replace(&mut alerts.projected, true),
+                Told::Anomaly => std::mem::replace(&mut alerts.anomaly, true),
+            };
+            if stands {
+                item.wrong("stands twice: remove one");
+                continue;
+            }
+            match alert {
+                Told::At(percent) => alerts.percentages.push(percent),
+                Told::Projected if matches!(window, Some(Window::Rolling { .. })) => {
+                    item.wrong("is not used: a rolling window has no end that could be projected");
+                }
+                Told::Projected | Told::Anomaly => {}
+            }
+            read += 1;
+        }
+        alerts.percentages.sort_unstable();
+        (read == count).then_some(alerts)
     }
-    alerts.sort_unstable();
-    (alerts.len() == count).then_some(alerts)
 }
 
-/// `80` or `80%`.
-fn percent(value: &Value<'_>) -> Option<u16> {
-    let number = if value.is_string() {
-        let text = value.text()?;
-        let digits = text.resolved.strip_suffix('%').unwrap_or_default();
-        let number = digits
-            .parse()
-            .ok()
-            .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
-        number.filter(|number| (1..=ALERT_MAX).contains(number))
-    } else {
-        return value.integer(1..=ALERT_MAX).and_then(|number| u16::try_from(number).ok());
-    };
+/// `80`, `80%`, or a word.
+fn alert(value: &Value<'_>) -> Option<Told> {
+    if !value.is_string() {
+        return value
+            .integer(1..=ALERT_MAX)
+            .and_then(|number| u16::try_from(number).ok())
+            .map(Told::At);
+    }
+    let text = value.text()?;
+    match text.resolved.as_str() {
+        "projected" => return Some(Told::Projected),
+        "anomaly" => return Some(Told::Anomaly),
+        _ => {}
+    }
+    let digits = text.resolved.strip_suffix('%').unwrap_or_default();
+    let number = digits
+        .parse()
+        .ok()
+        .filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let number = number.filter(|number| (1..=ALERT_MAX).contains(number));
     if number.is_none() {
+        let meant = match nearest(&text.resolved, ["projected", "anomaly"]) {
+            Some(meant) => format!("; did you mean {meant}?"),
+            None => String::new(),
+        };
         value.wrong(format!(
-            "must be a whole percentage of the limit from 1 to {ALERT_MAX}, such as 80 or 80%"
+            "must be a whole percentage of the limit from 1 to {ALERT_MAX}, such as 80 or 80%, or projected, or anomaly{meant}"
         ));
     }
-    number.and_then(|number| u16::try_from(number).ok())
+    number.and_then(|number| u16::try_from(number).ok()).map(Told::At)
 }

@@ -233,6 +233,7 @@ fn report_dangling(declared: &[Declared<'_>]) {
         .chain(names(Kind::Template))
         .collect();
     let providers: Vec<&str> = names(Kind::Provider).collect();
+    let budgets: Vec<&str> = names(Kind::Budget).collect();
     let either: Vec<&str> = providers.iter().chain(&templates).copied().collect();
     for this in declared {
         match &this.resource {
@@ -265,6 +266,11 @@ fn report_dangling(declared: &[Declared<'_>]) {
                     limits.provider.as_str(),
                     &either,
                 );
+            }
+            Some(Resource::AlertWebhook(webhook)) => {
+                for (index, budget) in webhook.budgets.iter().enumerate() {
+                    report_missing(this, &format!("spec.budgets[{index}]"), "Budget", budget.as_str(), &budgets);
+                }
             }
             Some(Resource::Gateway(gateway)) => {
                 if let Some(default) = &gateway.default_provider {

@@ -1,6 +1,6 @@
 //! Kind `Exporter`: which rows go elsewhere, what of them, and where to. Delivering them is the exporters' work.
 
-mod destination;
+pub(crate) mod destination;
 
 pub use destination::{
     Destination, FileFormat, Files, Header, Moesif, MoesifSend, Otlp, OtlpProtocol, Period, Signal, Webhook, WebhookFormat,

@@ -10,6 +10,7 @@
 //! Nothing here listens, forwards or stores: the data plane and the ledger get plain values, and the binary wires them.
 
 pub mod access;
+mod alert_webhook;
 mod ambiguous;
 mod budget;
 pub mod condition;
@@ -48,6 +49,7 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use alert_webhook::AlertWebhook;
 pub use condition::{Condition, ConditionOf};
 pub use exporter::Exporter;
 pub use gateway::Gateway;

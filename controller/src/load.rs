@@ -11,6 +11,7 @@ use tollgate_record::limits::ModelLimits;
 use tollgate_record::rule::{Budget, RateLimit};
 use tollgate_record::{Name, PriceList};
 
+use crate::alert_webhook::AlertWebhook;
 use crate::ambiguous;
 use crate::budget::{self, Conditional};
 use crate::condition::Condition;
@@ -58,6 +59,8 @@ pub struct Resources {
     pub rate_limits: Vec<RateLimit>,
     /// Where rows are delivered to, in the order of the documents.
     pub exporters: Vec<Exporter>,
+    /// Where alerts of budgets are sent, in the order of the documents.
+    pub alert_webhooks: Vec<AlertWebhook>,
     /// Every `when`, which is still to be read as SQL.
     pub conditions: Vec<Condition>,
     /// Limits of models, of the operator's own.
@@ -86,6 +89,7 @@ pub(crate) enum Kind {
     RateLimit,
     ModelLimits,
     Exporter,
+    AlertWebhook,
 }
 
 const KINDS: &[(&str, Kind)] = &[
@@ -104,6 +108,7 @@ const KINDS: &[(&str, Kind)] = &[
     ("RateLimit", Kind::RateLimit),
     ("ModelLimits", Kind::ModelLimits),
     ("Exporter", Kind::Exporter),
+    ("AlertWebhook", Kind::AlertWebhook),
 ];
 
 /// A resource, its kind unpacked.
@@ -119,6 +124,7 @@ pub(crate) enum Resource {
     RateLimit(Box<Conditional<RateLimit>>),
     ModelLimits(ModelLimits),
     Exporter(Box<Conditional<Exporter>>),
+    AlertWebhook(Box<AlertWebhook>),
 }
 
 /// What could be read of a document.
@@ -324,6 +330,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
         budgets: Vec::new(),
         rate_limits: Vec::new(),
         exporters: Vec::new(),
+        alert_webhooks: Vec::new(),
         conditions: Vec::new(),
         model_limits: Vec::new(),
         fingerprint: Fingerprint::of(Ok(&[]), &References::default()),
@@ -346,6 +353,7 @@ fn resources(sources: &[Source], environment: &dyn Fn(&str) -> Option<String>) -
                 resources.rate_limits.push(limit.rule);
                 resources.conditions.extend(limit.condition);
             }
+            Resource::AlertWebhook(webhook) => resources.alert_webhooks.push(*webhook),
             Resource::ModelLimits(limits) => resources.model_limits.push(limits),
             Resource::Exporter(exporter) => {
                 resources.exporters.push(exporter.rule);
@@ -464,6 +472,7 @@ fn read<'d>(document: &'d Document<'d>, shipped: bool) -> Option<Declared<'d>> {
         Kind::RateLimit => rate_limit::read(known, spec).map(Box::new).map(Resource::RateLimit),
         Kind::ModelLimits => model_limits::read(known, spec, shipped).map(Resource::ModelLimits),
         Kind::Exporter => exporter::read(known, spec).map(Box::new).map(Resource::Exporter),
+        Kind::AlertWebhook => AlertWebhook::read(known, spec).map(Box::new).map(Resource::AlertWebhook),
     };
     Some(Declared {
         document,

@@ -13,21 +13,24 @@ const ANSWER_BYTES_MAX: usize = 4096;
 
 /// What an answer means for the batch that it answers.
 pub(crate) async fn delivery(answer: Result<Response, reqwest::Error>) -> Delivery {
+    answered(answer).await.1
+}
+
+/// The status of an answer, if there is one, and what it means.
+pub(crate) async fn answered(answer: Result<Response, reqwest::Error>) -> (Option<StatusCode>, Delivery) {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
-            return Delivery::Retry {
-                after: None,
-                reason: unreached(error),
-            };
+            let reason = unreached(error);
+            return (None, Delivery::Retry { after: None, reason });
         }
     };
     let (status, after) = (answer.status(), retry_after(answer.headers(), Utc::now()));
     if status.is_success() {
-        return Delivery::Accepted;
+        return (Some(status), Delivery::Accepted);
     }
     let said = format!("{status}: {}", said(answer).await);
-    of_status(status, after, said)
+    (Some(status), of_status(status, after, said))
 }
 
 /// What a status that is no success means.

@@ -5,6 +5,7 @@
 //! - [`open`] makes an [`Exporter`], which is told what to do and asked how it is ([`Status`]), and a [`Runner`], which delivers.
 //! - [`Settings`] say how, whatever the kind: [`Start`], [`BatchLimits`], [`Shape`] (sample, columns, redaction), [`Backoff`], [`BreakerLimits`].
 //! - [`DeadLetter`] is a row that the far side will never take.
+//! - [`notice`] sends alerts to webhooks: no rows, no cursor, but the same clients, signatures and waits.
 //! - [`webhook`], [`files`], [`moesif`] and [`otlp`] are kinds.
 
 #![forbid(unsafe_code)]
@@ -32,6 +33,7 @@ mod gzip;
 mod http;
 mod json;
 pub mod moesif;
+pub mod notice;
 pub mod otlp;
 pub mod prometheus;
 mod replay;

@@ -157,6 +157,8 @@ mod tests {
             unpriced: Unpriced::Refuse,
             status: 402,
             alerts: vec![],
+            alert_projected: false,
+            alert_anomaly: false,
         };
         Backtest::new(Tried::Budget(budget), &[])
     }

@@ -447,7 +447,7 @@ fn path(value: &Value<'_>) -> Option<Box<str>> {
 }
 
 /// `Some(None)` where there is none; it is not used where nothing is encrypted.
-fn ca(spec: &mut Fields<'_>, url: Option<&Url>) -> Option<Option<Pem>> {
+pub(crate) fn ca(spec: &mut Fields<'_>, url: Option<&Url>) -> Option<Option<Pem>> {
     let Some(value) = spec.take("ca") else { return Some(None) };
     if url.is_some_and(|url| url.scheme() == "http") {
         value.wrong("is not used: the url is http");
@@ -455,7 +455,7 @@ fn ca(spec: &mut Fields<'_>, url: Option<&Url>) -> Option<Option<Pem>> {
     value.pem("certificate", certificates).map(Some)
 }
 
-fn headers(spec: &mut Fields<'_>) -> Option<Vec<Header>> {
+pub(crate) fn headers(spec: &mut Fields<'_>) -> Option<Vec<Header>> {
     let Some(map) = spec.take("headers") else {
         return Some(Vec::new());
     };

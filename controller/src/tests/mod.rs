@@ -1,5 +1,6 @@
 //! Configurations, good and bad, as users write them.
 
+mod alerts;
 mod bad;
 mod exporters;
 mod good;
@@ -27,6 +28,8 @@ fn environment(name: &str) -> Option<String> {
         "BATCH_SECRET_ACCESS_KEY" => Some("0123456789/abcdef+0123456789abcd".to_owned()),
         "MOESIF_APPLICATION_ID" => Some("moesif-0123456789".to_owned()),
         "WEBHOOK_SECRET" => Some("whsec-0123456789".to_owned()),
+        "ALERT_SECRET" => Some("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_owned()),
+        "ALERT_SECRET_NEW" => Some("whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB".to_owned()),
         "SHORT" => Some("secret5".to_owned()),
         "NOT_A_URL" => Some("secret value".to_owned()),
         "ROWS" => Some("1000".to_owned()),

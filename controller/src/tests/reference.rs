@@ -146,6 +146,7 @@ fn every_field_has_its_row() {
         ("RateLimit", &["spec", "spec.limit"]),
         ("ModelLimits", &["spec", "spec.models[]"]),
         ("Exporter", &["spec", "spec.batch", "spec.identity"]),
+        ("AlertWebhook", &["spec"]),
     ];
     for &(kind, paths) in maps {
         let told: BTreeSet<&str> = rows(kind).into_iter().map(|(field, _)| field).collect();

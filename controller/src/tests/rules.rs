@@ -51,6 +51,8 @@ fn a_budget_says_what_it_leaves_out() {
         unpriced: Unpriced::Refuse,
         status: 402,
         alerts: Vec::new(),
+        alert_projected: false,
+        alert_anomaly: false,
     };
     assert_eq!(budget("limit: 50 USD, window: month"), expected);
     assert_eq!(budget("limit: {amount: \"50.00\", currency: USD}, window: month"), expected);

@@ -6,7 +6,7 @@
 mod cases;
 mod files;
 mod http;
-mod receiver;
+pub(crate) mod receiver;
 mod webhook;
 
 use std::collections::BTreeSet;

@@ -5,7 +5,7 @@
 //! 3. Order is not promised: batches may be under way together, and come again.
 
 mod body;
-mod signature;
+pub(crate) mod signature;
 
 use std::sync::Arc;
 

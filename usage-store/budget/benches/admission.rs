@@ -402,6 +402,8 @@ fn budget(text: &str, limit: Limit, window: Window, per: &'static str) -> Budget
         unpriced: Unpriced::Refuse,
         status: 402,
         alerts: vec![80, 100],
+        alert_projected: false,
+        alert_anomaly: false,
     }
 }
 

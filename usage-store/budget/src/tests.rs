@@ -65,6 +65,8 @@ pub(crate) fn budget(limit: Limit) -> Budget {
         unpriced: Unpriced::Refuse,
         status: 402,
         alerts: vec![],
+        alert_projected: false,
+        alert_anomaly: false,
     }
 }
 

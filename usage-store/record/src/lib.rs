@@ -8,6 +8,7 @@
 //! - [`FetchedResults`] are results of a batch, each a row of its own, once.
 //! - [`Amount`] is money, [`Usage`] is tokens, [`Charge`] is quantity times price.
 //! - [`admission`] is what is decided before a call is made, [`rule`] by what: budgets and rate limits.
+//! - [`notice`] is what webhooks are told, and where that is kept until they have taken it.
 //! - [`ModelRules`] say which models may be called, [`AccessRules`] what the calls of a key, a service or a team may be.
 //! - [`limits`] are how much models read and write at most.
 //! - [`ModelRules`] say which models may be called.
@@ -25,6 +26,7 @@ mod ledger;
 pub mod limits;
 mod model_rules;
 mod name;
+pub mod notice;
 mod outcome;
 pub mod price;
 mod record;

@@ -30,6 +30,21 @@ pub struct Budget {
     pub status: u16,
     /// Percentages of the limit at which someone is told, ascending.
     pub alerts: Vec<u16>,
+    /// Whether someone is told when the limit is going to be exceeded by the window's end.
+    pub alert_projected: bool,
+    /// Whether someone is told of an hour that is far outside of what is usual.
+    pub alert_anomaly: bool,
+}
+
+/// Why someone is told of a budget. The words are part of table `alerts` and of what webhooks are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AlertKind {
+    /// A percentage of the limit is spent.
+    Threshold,
+    /// The limit is going to be exceeded.
+    Projected,
+    /// An hour is far outside of what is usual.
+    Anomaly,
 }
 
 /// A limit on how fast calls may come.
@@ -196,6 +211,20 @@ pub enum Rate {
     },
     /// Calls at once.
     Concurrency(u64),
+}
+
+impl AlertKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Threshold, Self::Projected, Self::Anomaly];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Threshold => "threshold",
+            Self::Projected => "projected",
+            Self::Anomaly => "anomaly",
+        }
+    }
 }
 
 impl Window {

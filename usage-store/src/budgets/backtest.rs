@@ -128,6 +128,8 @@ mod tests {
             unpriced: Unpriced::Refuse,
             status: 402,
             alerts: vec![],
+            alert_projected: false,
+            alert_anomaly: false,
         }
     }
 

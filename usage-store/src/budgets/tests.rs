@@ -52,6 +52,8 @@ fn budget(text: &str, when: Option<&str>, limit: Limit) -> Budget {
         unpriced: Unpriced::Refuse,
         status: 402,
         alerts: vec![],
+        alert_projected: false,
+        alert_anomaly: false,
     }
 }
 
