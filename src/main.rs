@@ -1,6 +1,7 @@
 //! The `tollgate` binary: the command line, and the wiring of the crates. No logic of its own beyond that.
 
 mod admin;
+mod alerts;
 mod backtest;
 mod check;
 mod cli;

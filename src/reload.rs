@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_controller::{Gateway, Resources, Watch};
 use tollgate_usage_store::Store;
 
+use crate::alerts::Alerts;
 use crate::exporters::Exporters;
 
 /// Asks for changes until `stop`.
@@ -14,6 +15,7 @@ pub(crate) async fn watch(
     running: Gateway,
     store: Arc<Store>,
     exporters: Arc<Exporters>,
+    alerts: Arc<Alerts>,
     replace: impl Fn(tollgate_proxy::Snapshot),
     stop: CancellationToken,
 ) {
@@ -34,7 +36,7 @@ pub(crate) async fn watch(
         match changed {
             None => {}
             Some(Err(problems)) => tracing::error!("the changed configuration is not valid and was not taken over:\n{problems}"),
-            Some(Ok(resources)) => match apply(&resources, &store, &exporters).await {
+            Some(Ok(resources)) => match apply(&resources, &store, &exporters, &alerts).await {
                 Ok(snapshot) => {
                     replace(snapshot);
                     tracing::info!(
@@ -55,11 +57,18 @@ pub(crate) async fn watch(
 }
 
 /// Prices and rules first, since they can fail; what is returned only has to be swapped in.
-async fn apply(resources: &Resources, store: &Store, exporters: &Exporters) -> anyhow::Result<tollgate_proxy::Snapshot> {
+async fn apply(
+    resources: &Resources,
+    store: &Store,
+    exporters: &Exporters,
+    alerts: &Alerts,
+) -> anyhow::Result<tollgate_proxy::Snapshot> {
     crate::rules::check(resources)?;
     let snapshot = crate::wiring::snapshot(resources)?;
     let exported = crate::exporters::declared(resources)?;
+    let told = crate::alerts::declared(&resources.alert_webhooks)?;
     let limits = crate::limits::book(resources)?;
+    alerts.apply(told)?;
     store.set_prices(crate::prices::book(resources)?)?;
     store.set_limits(limits);
     store

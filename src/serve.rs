@@ -13,12 +13,13 @@ use tollgate_exporters::prometheus::Calls;
 use tollgate_query_api::{Engine, Token};
 use tollgate_usage_store::{self as store, Store};
 
+use crate::alerts::Alerts;
 use crate::check::environment;
 use crate::data::{Addresses, admin_token, token_file};
 use crate::exporters::Exporters;
 use crate::metrics::Metrics;
 
-/// How long exporters may wait for answers to what is under way after a signal to stop.
+/// How long exporters and alerts may wait for answers to what is under way after a signal to stop.
 const EXPORT_DRAIN: Duration = Duration::from_secs(5);
 /// How long queries may go on after a signal to stop.
 const QUERY_DRAIN: Duration = Duration::from_secs(5);
@@ -36,15 +37,18 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     let snapshot = crate::wiring::snapshot(&resources)?;
     let prices = crate::prices::book(&resources)?;
     let exported = crate::exporters::declared(&resources)?;
+    let told = crate::alerts::declared(&resources.alert_webhooks)?;
     std::fs::create_dir_all(data).with_context(|| format!("cannot create the data directory {}", data.display()))?;
     let token = admin_token(data)?;
 
+    let alerts = Arc::new(Alerts::open(data, told)?);
     let calls = Arc::new(Calls::default());
     let ledger = store::Config {
         on_row: store::OnRow::new({
             let calls = Arc::clone(&calls);
             move |row| calls.count(row)
         }),
+        alerts: Some(alerts.book()),
         ..crate::wiring::ledger(&gateway, data)?
     };
     let store = Arc::new(Store::open(ledger, prices).await?);
@@ -97,6 +101,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
             gateway.clone(),
             Arc::clone(&store),
             Arc::clone(&exporters),
+            Arc::clone(&alerts),
             replace,
             stop.clone(),
         ))
@@ -119,7 +124,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     tracing::info!(calls_cut = drained.calls_cut, "calls have ended");
     stop.cancel();
     let _ = reload.await;
-    exporters.close(EXPORT_DRAIN).await;
+    tokio::join!(exporters.close(EXPORT_DRAIN), alerts.close(EXPORT_DRAIN));
     engine.shutdown(QUERY_DRAIN).await;
     side_servers.cancel();
     controller.abort();

@@ -106,7 +106,7 @@ fn place(to: &controller::exporter::Files) -> anyhow::Result<Arc<dyn Place>> {
     })
 }
 
-fn headers(declared: &[Header]) -> anyhow::Result<HeaderMap> {
+pub(crate) fn headers(declared: &[Header]) -> anyhow::Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for header in declared {
         let value = HeaderValue::from_str(header.value.expose()).ok();
@@ -117,7 +117,7 @@ fn headers(declared: &[Header]) -> anyhow::Result<HeaderMap> {
     Ok(headers)
 }
 
-fn tls(ca: Option<&controller::Pem>) -> anyhow::Result<Tls> {
+pub(crate) fn tls(ca: Option<&controller::Pem>) -> anyhow::Result<Tls> {
     let ca_pem = ca
         .map(|pem| String::from_utf8(pem.bytes().to_vec()))
         .transpose()

@@ -3,7 +3,7 @@
 //! Nothing here is on the request path: an exporter reads the ledger as queries do, and its far side may be down for as long as the table keeps rows.
 
 pub(crate) mod command;
-mod destination;
+pub(crate) mod destination;
 mod http;
 mod source;
 mod tables;

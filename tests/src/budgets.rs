@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::exporters::Receiver;
 use crate::harness::call::{Api, Call};
 use crate::harness::claim::{Claim, claims_of};
 use crate::harness::config::Config;
@@ -53,6 +54,7 @@ pub(crate) fn claims() -> Vec<Claim> {
     }
     all.extend(claims_of![
         a_burst_never_exceeds_a_budget_and_is_served_what_it_can_afford,
+        an_alert_arrives_signed_and_once_through_an_outage_and_a_kill,
         a_budget_that_is_added_counts_what_its_window_holds_and_an_edit_keeps_it,
         conditions_that_are_none_are_found_by_check_with_their_place,
     ]);
@@ -237,11 +239,71 @@ async fn a_burst_never_exceeds_a_budget_and_is_served_what_it_can_afford(world: 
         affordable += 1;
     }
     assert!(affordable >= 25, "{affordable} of 34 were made");
-    eventually("someone is told", NOTICED, || async { gateway.logged().contains("a budget has passed an alert").then_some(()) }).await;
+    eventually("80% are in the book", NOTICED, || async { (!gateway.sql("SELECT id FROM alerts WHERE percent = 80").await.is_empty()).then_some(()) }).await;
     assert_eq!(agree(&gateway).await, 1);
     let counter = gateway.sql("SELECT spent, reserved, refused, remaining FROM budgets").await.remove(0);
     assert_eq!(counter.decimal("reserved"), Some(Decimal::parse("0")));
     assert!(counter.int("refused").unwrap() > 200);
+}
+
+/// Example of the documentation of Standard Webhooks.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// What Standard Webhooks signs a text with, by OpenSSL.
+async fn signed(text: &[u8]) -> String {
+    let script = "key=$(printf %s \"$1\" | openssl base64 -d -A | od -An -tx1 | tr -d ' \\n')\n\
+                  openssl dgst -sha256 -mac HMAC -macopt \"hexkey:$key\" -binary | openssl base64 -A";
+    let mut command = tokio::process::Command::new("bash");
+    command.args(["-ec", script, "sign", SECRET.strip_prefix("whsec_").unwrap()]);
+    let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut input, text).await.unwrap();
+    drop(input);
+    String::from_utf8(child.wait_with_output().await.unwrap().stdout).unwrap()
+}
+
+async fn an_alert_arrives_signed_and_once_through_an_outage_and_a_kill(world: Arc<World>) {
+    let receiver = Receiver::default();
+    receiver.with(|received| received.failing = vec![503, 503]);
+    let webhook = format!(
+        "apiVersion: tollgate/v1\nkind: AlertWebhook\nmetadata: {{name: finops}}\nspec: {{url: \"{}/alerts\", secret: {SECRET}}}\n",
+        receiver.listen().await
+    );
+    let config = Config::standard()
+        .with("keys.yaml", KEYS)
+        .with("examples.yaml", Document::read().prices)
+        .with("webhook.yaml", webhook)
+        .with("rules.yaml", budget("few", "{per: [team], limit: {calls: 4}, window: year, alerts: [50, 100]}"));
+    let mut gateway = world.own_gateway(&config).await;
+    let body = chat("large", Some(50));
+    let mut came = Vec::new();
+    for percent in [50, 100] {
+        for _ in 0..2 {
+            assert_eq!(call(&gateway, "growth", "ann", &body, &BTreeMap::new()).await.0, 200);
+        }
+        came = eventually(format!("the alert of {percent}% arrives"), Duration::from_secs(60), || async {
+            let came = receiver.with(|received| received.requests.clone());
+            (came.len() >= usize::from(percent / 50)).then_some(came)
+        })
+        .await;
+        let taken = format!("SELECT id FROM alerts WHERE percent = {percent} AND delivered = 1");
+        eventually(format!("that of {percent}% is known to have been taken"), NOTICED, || async { (!gateway.sql(&taken).await.is_empty()).then_some(()) }).await;
+        gateway.kill().await;
+        gateway.resume().await;
+    }
+    assert_eq!(came.len(), 2);
+    for ((path, headers, body), percent) in came.iter().zip([50, 100]) {
+        let header = |name: &str| headers[name].to_str().unwrap();
+        let text = [header("webhook-id").as_bytes(), b".", header("webhook-timestamp").as_bytes(), b".", body].concat();
+        assert_eq!(header("webhook-signature"), format!("v1,{}", signed(&text).await));
+        let alert: Value = serde_json::from_slice(body).unwrap();
+        assert_eq!((path.as_str(), &alert["type"], &alert["data"]["percent"]), ("/alerts", &json!("tollgate.alert"), &json!(percent)));
+        assert_eq!((&alert["data"]["budget"], &alert["data"]["limit"], &alert["data"]["unit"]), (&json!("few"), &json!("4"), &json!("calls")));
+        assert_eq!(alert["data"]["per"], json!([{"name": "team", "value": "growth"}]));
+        assert_eq!(alert["data"]["id"], json!(header("webhook-id")));
+    }
+    let told = gateway.sql("SELECT count(*) AS alerts, sum(delivered) AS delivered FROM alerts").await.remove(0);
+    assert_eq!((told.int("alerts"), told.int("delivered")), (Some(2), Some(2)));
 }
 
 async fn a_budget_that_is_added_counts_what_its_window_holds_and_an_edit_keeps_it(world: Arc<World>) {

@@ -38,25 +38,25 @@ pub(crate) fn claims() -> Vec<Claim> {
 
 /// A far side: what came, and how it answers.
 #[derive(Clone, Default)]
-struct Receiver(Arc<Mutex<Received>>);
+pub(crate) struct Receiver(Arc<Mutex<Received>>);
 
 #[derive(Default)]
-struct Received {
+pub(crate) struct Received {
     /// Rows by `call_id`, as they came last.
     rows: BTreeMap<String, Value>,
     /// How often a row came.
     deliveries: usize,
     /// Requests, by path, with their headers.
-    requests: Vec<(String, HeaderMap, Vec<u8>)>,
+    pub(crate) requests: Vec<(String, HeaderMap, Vec<u8>)>,
     /// Statuses that are answered first.
-    failing: Vec<u16>,
+    pub(crate) failing: Vec<u16>,
     /// A model whose rows are never taken.
     hated: Option<String>,
 }
 
 impl Receiver {
     /// Listens; the address.
-    async fn listen(&self) -> String {
+    pub(crate) async fn listen(&self) -> String {
         let app = axum::Router::new().fallback(take).with_state(self.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -64,7 +64,7 @@ impl Receiver {
         format!("http://{address}")
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Received) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Received) -> T) -> T {
         work(&mut self.0.lock().unwrap())
     }
 

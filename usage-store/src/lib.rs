@@ -59,6 +59,7 @@ pub use store::import::{Imported, imported, open_calls};
 pub use store::{Config, OnRow, Store};
 pub use tables::beside::{Beside, Cell, Shown, beside};
 pub use tables::{Functions, Named, Offline, Tables, VIEWS, derived};
+pub use tollgate_alerts as alerts;
 pub use tollgate_rating::{self as rating, LimitBook, PriceBook, Unlisted};
 pub use upkeep::Upkeep;
 pub use wal::Durability;

@@ -61,6 +61,7 @@ pub fn tables() -> String {
     );
     hourly(&mut text);
     budgets(&mut text);
+    alerts(&mut text);
     history(&mut text);
     corrections(&mut text);
     text.push_str("\n## Views\n");
@@ -110,6 +111,18 @@ fn budgets(text: &mut String) {
     );
     for (name, kind, meaning) in crate::budgets::table::BUDGETS {
         let _ = writeln!(text, "| `{name}` | {} | {meaning} |", kind.sql_name());
+    }
+}
+
+fn alerts(text: &mut String) {
+    text.push_str(
+        "\n## alerts\n\n\
+         What was told of budgets: docs/rules.md. Only of a running gateway; the alerts are its own, and are kept for 400 days behind their window.\n\n\
+         | column | type | null | meaning |\n|---|---|---|---|\n",
+    );
+    for (name, kind, is_nullable, meaning) in tollgate_alerts::ALERTS {
+        let null = if *is_nullable { "yes" } else { "no" };
+        let _ = writeln!(text, "| `{name}` | {} | {null} | {meaning} |", kind.sql_name());
     }
 }
 

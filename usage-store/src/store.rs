@@ -53,6 +53,7 @@ use crate::tables::View;
 use crate::upkeep::Upkeep;
 use crate::wal::segment::Segment;
 use crate::wal::{Durability, Log, Options, Start, lock};
+use tollgate_alerts::Book;
 use tollgate_rating::{LimitBook, PriceBook};
 
 /// How the store works.
@@ -86,6 +87,8 @@ pub struct Config {
     pub background: bool,
     /// Is shown each row that is written, just before queries see it. Runs on the thread that writes the log, so it must be quick.
     pub on_row: OnRow,
+    /// Where alerts of budgets are kept; with none, nobody is told.
+    pub alerts: Option<Arc<Book>>,
 }
 
 /// Is shown rows.
@@ -156,6 +159,7 @@ impl Config {
             clock: Arc::new(System),
             background: true,
             on_row: OnRow::new(|_| {}),
+            alerts: None,
         })
     }
 }
@@ -472,6 +476,10 @@ impl Shared {
         Seq::new(stats.last_seq)
     }
 
+    pub(crate) fn alerts(&self) -> Option<&Arc<Book>> {
+        self.config.alerts.as_ref()
+    }
+
     pub(crate) fn budgets(&self) -> &Budgets {
         &self.budgets
     }
@@ -538,6 +546,7 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
     maintenance.spawn(Arc::clone(shared).flush_when_due(stop.clone()));
     maintenance.spawn(crate::upkeep::run(Arc::clone(shared), stop.clone()));
     maintenance.spawn(Arc::clone(shared).reconcile_when_due(stop.clone()));
+    maintenance.spawn(Arc::clone(shared).look_for_anomalies_when_due(stop.clone()));
     Ok(maintenance)
 }
 

@@ -9,6 +9,7 @@
 //!    defect: it is logged with both numbers, counted in a metric, and the SQL's number holds from then on.
 //! 4. What other gateways have written to the same table is seen at that rate, too.
 
+mod alerts;
 pub mod backtest;
 mod matcher;
 pub(crate) mod pricing;
@@ -126,6 +127,7 @@ impl Shared {
         let rules = engine.number(budgets, rates, Arc::new(compiled));
         self.load(&rules).await;
         engine.install(rules);
+        self.raise_standing().await;
         Ok(())
     }
 
@@ -173,7 +175,7 @@ impl Shared {
     pub(crate) async fn reconcile_when_due(self: Arc<Self>, stop: CancellationToken) {
         let (mut wait, mut since) = (RECONCILE, Instant::now());
         loop {
-            self.raise_alerts();
+            self.raise_crossings().await;
             let rules = self.budgets().engine.rules();
             let unloaded = !self.budgets().engine.unloaded(&rules).is_empty();
             tokio::select! {
@@ -198,28 +200,7 @@ impl Shared {
                 tracing::warn!(error = %chain(&error), "budgets could not be compared with the rows; counters go on");
             }
             wait = RECONCILE.max(started.elapsed() * RECONCILE_REST);
-        }
-    }
-
-    /// Says in the log which counters have passed an alert of their budget: each percentage once in a window.
-    fn raise_alerts(&self) {
-        let engine = &self.budgets().engine;
-        for crossing in engine.crossings() {
-            let rules = engine.rules();
-            let rule = rules.budgets.iter().find(|rule| rule.id == crossing.standing.rule);
-            let Some([limit, spent, ..]) = rule.map(|rule| Engine::words(rule, &crossing.standing)) else {
-                continue;
-            };
-            let per: Vec<_> = crossing
-                .standing
-                .values
-                .iter()
-                .map(|value| value.as_deref().unwrap_or("NULL"))
-                .collect();
-            tracing::warn!(
-                budget = %crossing.budget.name, per = per.join(", "), percent = crossing.percent, %limit, %spent,
-                "a budget has passed an alert"
-            );
+            self.raise_standing().await;
         }
     }
 
@@ -318,6 +299,13 @@ impl Shared {
 
     /// What the rows of a window add up to.
     async fn sums(&self, budget: &Budget, span: Span, seen: &Seen) -> Result<Vec<Sum>, Error> {
+        let is_rolling = matches!(budget.window, Window::Rolling { .. });
+        self.sums_of(budget, &sql::sums(budget, span, self.instance()), is_rolling, seen)
+            .await
+    }
+
+    /// The sums that a query of a budget gives; `has_steps` says whether it has column `step`.
+    async fn sums_of(&self, budget: &Budget, text: &str, has_steps: bool, seen: &Seen) -> Result<Vec<Sum>, Error> {
         let rows = Held::of(&seen.rows)?;
         if !seen.table.is_open() {
             // What is in it is not known.
@@ -326,12 +314,11 @@ impl Shared {
         let usage = Scan::new("usage", &usage_schema(), Some(seen.table.scanned()?), rows);
         let context = SessionContext::new_with_state(session());
         context.register_table("usage", Arc::new(usage)).map_err(Error::query)?;
-        let text = sql::sums(budget, span, self.instance());
-        let found = context.sql(&text).await.map_err(Error::query)?;
+        let found = context.sql(text).await.map_err(Error::query)?;
         let batches = found.collect().await.map_err(Error::query)?;
         let mut sums = Vec::new();
         for batch in batches {
-            read(budget, &batch, &mut sums)?;
+            read(budget, &batch, has_steps, &mut sums)?;
         }
         Ok(sums)
     }
@@ -339,6 +326,14 @@ impl Shared {
     /// What a counter rests on, at an instant or now.
     pub(crate) fn proof(&self, name: &str, per: &BTreeMap<String, String>, at: Option<Timestamp>) -> Result<Proof, Unproved> {
         Proof::of(&self.budgets().engine, name, per, at.unwrap_or_else(|| self.now()))
+    }
+
+    /// Table `alerts`.
+    pub(crate) fn alerts_table(&self) -> Result<RecordBatch, Error> {
+        Ok(match self.alerts() {
+            Some(book) => book.rows()?,
+            None => RecordBatch::new_empty(tollgate_alerts::alerts_schema()),
+        })
     }
 
     /// Table `budgets`, as of now.
@@ -361,7 +356,7 @@ fn rolling(rule: &BudgetRule) -> Option<impl Fn(Timestamp) -> Option<Span> + '_>
 }
 
 /// The rows of a batch of sums.
-fn read(budget: &Budget, batch: &RecordBatch, sums: &mut Vec<Sum>) -> Result<(), Error> {
+fn read(budget: &Budget, batch: &RecordBatch, has_steps: bool, sums: &mut Vec<Sum>) -> Result<(), Error> {
     let column = |name: &str, to: DataType| -> Result<_, Error> {
         let column = batch.column_by_name(name).ok_or_else(|| Error::query(missing(name)))?;
         Ok(cast(column, &to)?)
@@ -369,10 +364,7 @@ fn read(budget: &Budget, batch: &RecordBatch, sums: &mut Vec<Sum>) -> Result<(),
     let texts = (0..budget.per.len())
         .map(|place| column(&format!("d{place}"), DataType::Utf8))
         .collect::<Result<Vec<_>, _>>()?;
-    let steps = match budget.window {
-        Window::Rolling { .. } => Some(column("step", DataType::Int64)?),
-        _ => None,
-    };
+    let steps = has_steps.then(|| column("step", DataType::Int64)).transpose()?;
     let is_money = matches!(budget.limit, Limit::Money { .. });
     let counts = |name| match is_money {
         true => column(name, DataType::Decimal128(38, tollgate_record::Amount::SCALE as i8)),

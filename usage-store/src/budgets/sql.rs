@@ -5,7 +5,9 @@
 use chrono::{DateTime, SecondsFormat};
 use tollgate_budget::{Span, step_us};
 use tollgate_record::rule::{Budget, Limit, Tokens, Window};
-use tollgate_record::{Name, Outcome};
+use tollgate_record::{Name, Outcome, Timestamp};
+
+const HOUR_US: i64 = 3_600_000_000;
 
 /// What a row adds, as an expression that is never null.
 pub(super) fn measure(limit: &Limit) -> String {
@@ -48,6 +50,29 @@ pub(super) fn conditions(budget: &Budget, span: Span) -> Vec<String> {
 
 /// Columns `d0`, `d1`...: the budget's `per`, and `step` of a rolling window; then `own` and `others`.
 pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
+    let (measure, own) = (measure(&budget.limit), quoted(instance.as_str()));
+    let counts = [
+        format!("sum(CASE WHEN instance = {own} THEN {measure} END) AS own"),
+        format!("sum(CASE WHEN instance <> {own} THEN {measure} END) AS others"),
+    ];
+    let step = match budget.window {
+        Window::Rolling { length_us } => Some(step_us(length_us)),
+        _ => None,
+    };
+    grouped(budget, span, step, counts)
+}
+
+/// The same by hours, of whoever's rows: all of it is `own`.
+pub(super) fn hours(budget: &Budget, from: Timestamp, to: Timestamp) -> String {
+    let span = Span {
+        start: from.unix_us(),
+        end: to.unix_us(),
+    };
+    let counts = [format!("sum({}) AS own", measure(&budget.limit)), "0 AS others".to_owned()];
+    grouped(budget, span, Some(HOUR_US), counts)
+}
+
+fn grouped(budget: &Budget, span: Span, step_us: Option<i64>, counts: [String; 2]) -> String {
     let dimensions: Vec<String> = budget.per.iter().map(tollgate_record::rule::Dimension::text).collect();
     let mut columns: Vec<String> = dimensions
         .iter()
@@ -55,15 +80,12 @@ pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
         .map(|(place, text)| format!("{text} AS d{place}"))
         .collect();
     let mut groups = dimensions;
-    if let Window::Rolling { length_us } = budget.window {
-        let step = step_us(length_us);
+    if let Some(step) = step_us {
         let step = format!("CAST(start_time AS BIGINT) / {step} * {step}");
         columns.push(format!("{step} AS step"));
         groups.push(step);
     }
-    let (measure, own) = (measure(&budget.limit), quoted(instance.as_str()));
-    columns.push(format!("sum(CASE WHEN instance = {own} THEN {measure} END) AS own"));
-    columns.push(format!("sum(CASE WHEN instance <> {own} THEN {measure} END) AS others"));
+    columns.extend(counts);
     let mut text = format!(
         "SELECT {} FROM usage WHERE {}",
         columns.join(", "),

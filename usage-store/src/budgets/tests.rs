@@ -429,3 +429,134 @@ fn counters_equal_their_sql_and_the_model_through_everything() {
         })
         .unwrap();
 }
+
+/// What the book says: kind, percentage, team, spent.
+fn told(book: &tollgate_alerts::Book) -> Vec<(String, Option<i64>, String)> {
+    let rows = book.rows().unwrap();
+    let text = |row: usize, column: &str| rows.column_by_name(column).unwrap().as_string::<i32>().value(row).to_owned();
+    let percents = rows.column_by_name("percent").unwrap();
+    let percents = percents.as_primitive::<Int64Type>();
+    let all = (0..rows.num_rows()).map(|row| {
+        let percent = (!percents.is_null(row)).then(|| percents.value(row));
+        (text(row, "kind"), percent, text(row, "unit"))
+    });
+    all.collect()
+}
+
+#[tokio::test]
+async fn a_percentage_is_told_once_also_after_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let alerts = folder.path().join("alerts");
+    let watched = Budget {
+        per: vec![],
+        alerts: vec![50, 100],
+        ..budget("calls", None, Limit::Calls(4))
+    };
+    let told_of = |kinds: &[i64]| -> Vec<_> {
+        let one = |percent: &i64| ("threshold".to_owned(), Some(*percent), "calls".to_owned());
+        kinds.iter().map(one).collect()
+    };
+    let open = async || {
+        let book = Arc::new(tollgate_alerts::Book::open(&alerts, vec![], Timestamp::from_unix_us(0)).unwrap());
+        let config = Config {
+            alerts: Some(Arc::clone(&book)),
+            ..config(&folder)
+        };
+        let store = Store::open(config, prices()).await.unwrap();
+        store.set_rules(vec![watched.clone()], vec![]).await.unwrap();
+        (store, book)
+    };
+    let (store, book) = open().await;
+    for number in 0..2 {
+        assert_eq!(told(&book), told_of(&[]));
+        admit(&store, today(number), 1).await.unwrap().settle(ending()).await.unwrap();
+    }
+    store.shared().raise_crossings().await;
+    assert_eq!(told(&book), told_of(&[50]));
+    admit(&store, today(2), 1).await.unwrap().settle(ending()).await.unwrap();
+    store.shared().raise_crossings().await;
+    assert_eq!(told(&book), told_of(&[50]));
+    // The last percentage is passed, and the process ends before that is told.
+    admit(&store, today(3), 1).await.unwrap().settle(ending()).await.unwrap();
+    drop((store, book));
+    let (store, book) = open().await;
+    assert_eq!(told(&book), told_of(&[50, 100]));
+    store.shared().raise_standing().await;
+    assert_eq!(told(&book), told_of(&[50, 100]));
+    let shown = sql(
+        &*store.tables(),
+        "SELECT budget, spent, limit_amount FROM alerts WHERE percent = 100",
+    )
+    .await;
+    assert_eq!(shown.num_rows(), 1);
+    assert_eq!(
+        shown.column(1).as_primitive::<Decimal128Type>().value(0),
+        Amount::from_integer(4).unwrap().units()
+    );
+}
+
+#[tokio::test]
+async fn an_hour_far_outside_of_its_own_history_is_told_once() {
+    const HOUR: i64 = 3_600_000_000;
+    let folder = TempDir::new().unwrap();
+    let book = Arc::new(tollgate_alerts::Book::open(&folder.path().join("alerts"), vec![], Timestamp::from_unix_us(0)).unwrap());
+    let config = Config {
+        alerts: Some(Arc::clone(&book)),
+        ..config(&folder)
+    };
+    let store = Store::open(config, prices()).await.unwrap();
+    let watched = Budget {
+        per: vec![Dimension::Column("team")],
+        window: Window::Calendar {
+            unit: Unit::Month,
+            timezone: Tz::UTC,
+            week_start: chrono::Weekday::Mon,
+        },
+        alert_anomaly: true,
+        ..budget(
+            "tokens",
+            None,
+            Limit::Tokens {
+                count: 1_000_000,
+                of: Tokens::Total,
+            },
+        )
+    };
+    store.set_rules(vec![watched], vec![]).await.unwrap();
+    let last_hour = chrono::Utc::now().timestamp_micros().div_euclid(HOUR) * HOUR - HOUR;
+    let spend = async |number: u64, at: i64, count: u64| {
+        let call = Intent {
+            start_time: Timestamp::from_unix_us(at),
+            ..intent(number)
+        };
+        store
+            .ledger()
+            .admit(call)
+            .await
+            .unwrap()
+            .settle(tokens(0, count))
+            .await
+            .unwrap();
+    };
+    // Two teams, by the number, that use a thousand tokens an hour for four weeks; half of it is in the table.
+    for hour in 1..=28 * 24 {
+        for team in 0..2 {
+            spend(hour * 2 + team, last_hour - i64::try_from(hour).unwrap() * HOUR, 1000).await;
+        }
+        if hour == 14 * 24 {
+            store.flush().await.unwrap();
+        }
+    }
+    spend(0, last_hour, 1500).await;
+    spend(1, last_hour, 20_000).await;
+    store.shared().raise_anomalies().await.unwrap();
+    store.shared().raise_anomalies().await.unwrap();
+    assert_eq!(told(&book), [("anomaly".to_owned(), None, "tokens".to_owned())]);
+    let shown = sql(&*store.tables(), "SELECT per['team'], spent, usual FROM alerts").await;
+    let amounts = [1, 2].map(|column| shown.column(column).as_primitive::<Decimal128Type>().value(0));
+    assert_eq!(
+        amounts,
+        [20_000, 1000].map(|count| Amount::from_integer(count).unwrap().units())
+    );
+    assert_eq!(shown.column(0).as_string::<i32>().value(0), "odd");
+}

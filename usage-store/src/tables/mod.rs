@@ -139,6 +139,7 @@ impl Tables for Shared {
             let rows = Held::of(&pieces)?;
             let prices = lock(self.history()).batch()?;
             let budgets = self.budgets_table()?;
+            let alerts = self.alerts_table()?;
             if !table.is_open() {
                 let unreachable = |schema| -> Arc<dyn TableProvider> {
                     let url = self.table_url();
@@ -150,10 +151,12 @@ impl Tables for Shared {
                     ("hot", hot(rows)),
                     ("prices", memory(prices)?),
                     ("budgets", memory(budgets)?),
+                    ("alerts", memory(alerts)?),
                 ]);
             }
             let mut named = tables(rows, Some(&table), hourly.as_ref(), prices)?;
             named.push(("budgets", memory(budgets)?));
+            named.push(("alerts", memory(alerts)?));
             Ok(named)
         })
     }
