@@ -312,33 +312,24 @@ impl State {
     fn forget(&mut self, now: Timestamp, alerts_max: usize) {
         let kept_us = KEPT_DAYS.saturating_mul(Timestamp::DAY_US);
         let ended = |entry: &Entry, ago_us: i64| entry.alert.window_end.unix_us().saturating_add(ago_us) <= now.unix_us();
-        let old = |entry: &Entry| ended(entry, kept_us) && !self.is_open(entry);
-        let mut gone: Vec<u64> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| old(entry))
-            .map(|(order, _)| *order)
-            .collect();
-        let mut excess = (self.entries.len() - gone.len()).saturating_sub(alerts_max);
-        let mut undelivered = 0;
-        let delivered_and_ended = |entry: &Entry| !self.is_open(entry) && ended(entry, 0);
-        let delivered = |entry: &Entry| !self.is_open(entry);
-        let all = |_: &Entry| true;
-        let passes: [(&dyn Fn(&Entry) -> bool, bool); 3] = [(&delivered_and_ended, false), (&delivered, false), (&all, true)];
-        for (may_go, open) in passes {
-            if excess == 0 {
-                break;
+        let mut gone: Vec<u64> = Vec::new();
+        // In the order in which they go.
+        let mut kept: Vec<(bool, bool, u64)> = Vec::new();
+        for (order, entry) in &self.entries {
+            let is_open = self.is_open(entry);
+            if ended(entry, kept_us) && !is_open {
+                gone.push(*order);
+            } else {
+                kept.push((is_open, !ended(entry, 0), *order));
             }
-            let known: HashSet<u64> = gone.iter().copied().collect();
-            let may = self
-                .entries
-                .iter()
-                .filter(|(order, entry)| !known.contains(order) && may_go(entry));
-            let more: Vec<u64> = may.map(|(order, _)| *order).take(excess).collect();
-            excess -= more.len();
-            undelivered += if open { more.len() } else { 0 };
-            gone.extend(more);
         }
+        let excess = kept.len().saturating_sub(alerts_max);
+        if excess > 0 {
+            kept.sort_unstable();
+        }
+        let excess = kept.get(..excess).unwrap_or_default();
+        let undelivered = excess.iter().filter(|(is_open, ..)| *is_open).count();
+        gone.extend(excess.iter().map(|(.., order)| *order));
         if undelivered > 0 {
             tracing::warn!(
                 alerts = undelivered,
