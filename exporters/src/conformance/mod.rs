@@ -5,7 +5,10 @@
 
 mod cases;
 mod files;
+mod grpc;
 mod http;
+mod moesif;
+mod otlp;
 mod receiver;
 mod webhook;
 
