@@ -18,7 +18,9 @@ const BACKLOG: u64 = 500;
 
 fn backlog() -> u64 {
     let told = std::env::var("TOLLGATE_TORTURE_ROWS").ok();
-    told.map_or(BACKLOG, |rows| rows.parse().expect("TOLLGATE_TORTURE_ROWS is a number of rows"))
+    told.map_or(BACKLOG, |rows| {
+        rows.parse().expect("TOLLGATE_TORTURE_ROWS is a number of rows")
+    })
 }
 
 fn none() -> BTreeSet<String> {

@@ -64,7 +64,11 @@ async fn call(
 /// A request whose message is out of its frame.
 async fn read(request: http::Request<Incoming>) -> Request {
     let (parts, body) = request.into_parts();
-    let framed = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let framed = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     let mut body = Vec::new();
     match framed.split_at_checked(5) {
         Some(([0, ..], message)) => body.extend_from_slice(message),
@@ -98,7 +102,10 @@ fn answer(said: &Response, slowly: bool) -> http::Response<Body> {
     if code != "0" {
         status.insert("grpc-message", String::from_utf8_lossy(&said.body).parse().unwrap());
         if let Some((_, seconds)) = said.headers.iter().find(|(name, _)| *name == "retry-after") {
-            status.insert("grpc-status-details-bin", retry_info(seconds.parse().unwrap()).parse().unwrap());
+            status.insert(
+                "grpc-status-details-bin",
+                retry_info(seconds.parse().unwrap()).parse().unwrap(),
+            );
         }
         // "Trailers-Only": the status is among the headers.
         return response(status, Vec::new());
@@ -121,7 +128,9 @@ fn response(headers: HeaderMap, frames: Vec<Frame<Bytes>>) -> http::Response<Bod
     });
     let mut response = http::Response::new(StreamBody::new(frames.boxed()));
     *response.headers_mut() = headers;
-    response.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    response
+        .headers_mut()
+        .insert("content-type", "application/grpc".parse().unwrap());
     response
 }
 

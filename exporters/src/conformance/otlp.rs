@@ -48,7 +48,10 @@ fn credential(request: &Request) -> Option<String> {
 }
 
 fn call_id(attributes: &[KeyValue]) -> String {
-    let attribute = attributes.iter().find(|attribute| attribute.key == "tollgate.call_id").unwrap();
+    let attribute = attributes
+        .iter()
+        .find(|attribute| attribute.key == "tollgate.call_id")
+        .unwrap();
     match attribute.value.as_ref().unwrap().value.as_ref().unwrap() {
         Value::StringValue(id) => id.clone(),
         other => panic!("{other:?} is no id"),
