@@ -13,8 +13,9 @@ test: setup ## everything that must hold before a change is merged
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	cargo test --workspace
 
-torture: setup ## kills a loaded gateway 200 times and audits its books after each; TOLLGATE_TORTURE_SEED repeats a run
+torture: setup ## kills a loaded gateway 200 times and audits its books after each (TOLLGATE_TORTURE_SEED repeats a run); 10,000 rows for each kind of exporter while its far side is down
 	TOLLGATE_TORTURE_ROUNDS=$${TOLLGATE_TORTURE_ROUNDS:-200} cargo test --workspace --test e2e -- torture
+	TOLLGATE_TORTURE_ROWS=$${TOLLGATE_TORTURE_ROWS:-10000} cargo test -p tollgate-exporters --lib -- conformance
 
 bench: bench-ledger bench-meter ## measures the optimised build; see BENCHMARKS.md
 	tests/bench/run.sh

@@ -17,11 +17,14 @@ use crate::dimension::tag;
 use crate::field::Fields;
 use crate::limits::count;
 use crate::nearest::nearest;
+use crate::secret::Secret;
 use crate::value::Value;
 
 const BATCH_ROWS: u64 = 1000;
 const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_INTERVAL: Duration = Duration::from_secs(2);
+/// Shortest key of hashes, in characters: with a shorter one, whoever has the hashes could try keys.
+const HASH_KEY_CHARS_MIN: usize = 16;
 /// Columns by which a row is known: they always leave.
 const IDENTIFYING: [&str; 3] = ["call_id", "instance", "seq"];
 
@@ -36,6 +39,8 @@ pub struct Exporter {
     pub columns: Vec<&'static str>,
     /// What leaves empty.
     pub redact: Vec<Redacted>,
+    /// What leaves hashed.
+    pub hash: Option<Hash>,
     /// Where one begins that has no cursor yet.
     pub from: Start,
     /// How rows are delivered together.
@@ -46,13 +51,22 @@ pub struct Exporter {
     pub destination: Destination,
 }
 
-/// What leaves empty.
+/// What does not leave as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Redacted {
-    /// A column that can be null, or has none or more of something.
+    /// A column.
     Column(&'static str),
     /// The value of a tag.
     Tag(Box<str>),
+}
+
+/// What leaves hashed, so that it can be counted and joined and not be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hash {
+    /// The key: the same value has the same hash under it.
+    pub key: Secret,
+    /// Columns of text, and tags; at least one.
+    pub of: Vec<Redacted>,
 }
 
 /// Where an exporter begins that has no cursor yet.
@@ -83,9 +97,12 @@ pub(crate) fn read(name: Name, mut spec: Fields<'_>) -> Option<Conditional<Expor
     let kind = destination::kind(&mut spec);
     let condition = Condition::read(ConditionOf::Exporter, &name, &mut spec);
     let columns = spec.take("columns").map_or(Some(all_columns()), |value| columns(&value));
-    let redact = spec
-        .take("redact")
-        .map_or(Some(Vec::new()), |value| redact(&value, columns.as_deref()));
+    let redact = spec.take("redact").map_or(Some(Vec::new()), |value| {
+        redacted(&value, columns.as_deref(), keeps_from_emptiness)
+    });
+    let hash = spec.take("hash").map_or(Some(None), |value| {
+        Hash::read(&value, columns.as_deref(), redact.as_deref().unwrap_or_default()).map(Some)
+    });
     let from = spec.take("from").map_or(Some(Start::default()), |value| from(&value));
     let batch = Batch::read(spec.map("batch"));
     let sample = spec.take("sample").map_or(Some(Amount::ONE), |value| sample(&value));
@@ -97,6 +114,7 @@ pub(crate) fn read(name: Name, mut spec: Fields<'_>) -> Option<Conditional<Expor
             when: condition.as_ref().map(|condition| condition.sql.clone()),
             columns: columns?,
             redact: redact?,
+            hash: hash?,
             from: from?,
             batch,
             sample: sample?,
@@ -110,8 +128,8 @@ fn all_columns() -> Vec<&'static str> {
     USAGE.iter().map(|column| column.name).collect()
 }
 
-/// A column of table `usage`, and whether it can be empty.
-fn column(value: &Value<'_>, text: &crate::value::Text<'_>) -> Option<(&'static str, bool)> {
+/// A column of table `usage`.
+fn column(value: &Value<'_>, text: &crate::value::Text<'_>) -> Option<&'static Column> {
     let found = USAGE.iter().find(|column| column.name == text.resolved);
     if found.is_none() {
         let meant = match nearest(&text.resolved, USAGE.iter().map(|column| column.name)) {
@@ -120,8 +138,21 @@ fn column(value: &Value<'_>, text: &crate::value::Text<'_>) -> Option<(&'static 
         };
         value.wrong(format!("{} is no column of table usage{meant}", text.quoted()));
     }
-    let many = |column: &Column| matches!(column.kind, Kind::Map | Kind::Decisions | Kind::Charges);
-    found.map(|column| (column.name, column.nullable || many(column)))
+    found
+}
+
+/// Why a column cannot leave empty.
+fn keeps_from_emptiness(column: &Column) -> Option<&'static str> {
+    let many = matches!(column.kind, Kind::Map | Kind::Decisions | Kind::Charges);
+    (!column.nullable && !many).then_some("is never empty, so it cannot leave empty")
+}
+
+/// Why a column cannot leave hashed.
+fn keeps_from_hash(column: &Column) -> Option<&'static str> {
+    if IDENTIFYING.contains(&column.name) {
+        return Some("is what a row is known by: it leaves as it is");
+    }
+    (column.kind != Kind::Text).then_some("is no text, so it has no hash: spec.redact lets it leave empty")
 }
 
 fn columns(list: &Value<'_>) -> Option<Vec<&'static str>> {
@@ -133,20 +164,25 @@ fn columns(list: &Value<'_>) -> Option<Vec<&'static str>> {
     }
     let mut named: Vec<&'static str> = Vec::with_capacity(count);
     for item in items {
-        let Some((column, _)) = item.text().and_then(|text| column(&item, &text)) else {
+        let Some(column) = item.text().and_then(|text| column(&item, &text)) else {
             continue;
         };
-        if named.contains(&column) {
+        if named.contains(&column.name) {
             item.wrong("stands twice: remove one");
             continue;
         }
-        named.push(column);
+        named.push(column.name);
     }
     let leaves = |column: &&'static str| named.contains(column) || IDENTIFYING.contains(column);
     (named.len() == count).then(|| all_columns().into_iter().filter(leaves).collect())
 }
 
-fn redact(list: &Value<'_>, columns: Option<&[&'static str]>) -> Option<Vec<Redacted>> {
+/// Columns and tags, each once, that leave and that nothing keeps from being redacted.
+fn redacted(
+    list: &Value<'_>,
+    columns: Option<&[&'static str]>,
+    keeps: fn(&Column) -> Option<&'static str>,
+) -> Option<Vec<Redacted>> {
     let items = list.items()?;
     let count = items.len();
     let mut redacted: Vec<Redacted> = Vec::with_capacity(count);
@@ -154,14 +190,14 @@ fn redact(list: &Value<'_>, columns: Option<&[&'static str]>) -> Option<Vec<Reda
         let Some(text) = item.text() else { continue };
         let (column, what) = match tag(&text.resolved) {
             Some(tag) => ("tags", Redacted::Tag(tag.into())),
-            None => match column(&item, &text) {
-                Some((name, true)) => (name, Redacted::Column(name)),
-                Some((_, false)) => {
-                    item.wrong(format!("{} is never empty, so it cannot leave empty", text.quoted()));
+            None => {
+                let Some(column) = column(&item, &text) else { continue };
+                if let Some(reason) = keeps(column) {
+                    item.wrong(format!("{} {reason}", text.quoted()));
                     continue;
                 }
-                None => continue,
-            },
+                (column.name, Redacted::Column(column.name))
+            }
         };
         if redacted.contains(&what) {
             item.wrong("stands twice: remove one");
@@ -197,6 +233,44 @@ fn sample(value: &Value<'_>) -> Option<Amount> {
         return None;
     }
     Some(share)
+}
+
+// === impl Hash ===
+
+impl Hash {
+    fn read(value: &Value<'_>, columns: Option<&[&'static str]>, emptied: &[Redacted]) -> Option<Self> {
+        let mut fields = value.fields()?;
+        let key = fields.required("key").and_then(|value| hash_key(&value));
+        let of = fields.required("of");
+        fields.finish();
+        let of = of.and_then(|list| {
+            let of = redacted(&list, columns, keeps_from_hash)?;
+            let mut used = true;
+            for (item, cell) in list.items()?.zip(&of) {
+                let with_all_tags = matches!(cell, Redacted::Tag(_)) && emptied.contains(&Redacted::Column("tags"));
+                if with_all_tags || emptied.contains(cell) {
+                    item.wrong("is not used: spec.redact has it too, so it leaves empty");
+                    used = false;
+                }
+            }
+            if of.is_empty() {
+                list.wrong("names nothing: leave spec.hash out, and nothing is hashed");
+            }
+            (used && !of.is_empty()).then_some(of)
+        });
+        Some(Self { key: key?, of: of? })
+    }
+}
+
+fn hash_key(value: &Value<'_>) -> Option<Secret> {
+    let text = value.text()?;
+    if text.resolved.chars().count() < HASH_KEY_CHARS_MIN {
+        value.wrong(format!(
+            "is shorter than {HASH_KEY_CHARS_MIN} characters: whoever has the hashes could try keys"
+        ));
+        return None;
+    }
+    Some(Secret::new(&text.resolved))
 }
 
 // === impl Batch ===

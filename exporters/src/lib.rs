@@ -64,6 +64,6 @@ pub use row::RowError;
 pub use runner::Runner;
 pub use schema::usage_schema;
 pub use settings::{BatchLimits, Settings, Start};
-pub use shape::{ALWAYS, Redaction, Shape, Share};
+pub use shape::{ALWAYS, Part, Redaction, Shape, Share};
 pub use source::{Cursor, Page, Source, SourceError};
 pub use status::{State, Status};

@@ -4,12 +4,17 @@
 //!    share contains a smaller one.
 //! 2. A column that does not leave is null. The schema keeps every column, so that no reader has to ask which are there.
 //! 3. [`ALWAYS`] leave: ids, order and files are made of them.
-//! 4. A keyed hash is the same for the same text and key, so that what is hashed can be counted and joined, and not be told without the key.
+//! 4. A tag that is removed is as if the call did not have it; one that is hashed keeps its name.
+//! 5. A keyed hash is the same for the same text and key, so that what is hashed can be counted and joined, and not be told without the key.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, new_null_array};
+use arrow::array::builder::ArrayBuilder;
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, MapArray, RecordBatch, StringArray, StringBuilder, StructArray, new_null_array,
+};
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -22,13 +27,24 @@ use crate::schema::usage_schema;
 /// Columns that are never kept back.
 pub const ALWAYS: [&str; 5] = ["call_id", "instance", "seq", "start_time", "start_date"];
 
+/// Bytes of a key at least.
+const HASH_KEY_BYTES_MIN: usize = 16;
 /// Bytes of a hash that are written, as twice as many hexadecimal digits.
 const HASH_BYTES: usize = 16;
 
-/// How a column is redacted.
+/// What of a row is redacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A column, by its name.
+    Column(String),
+    /// An entry of column `tags`, by its key.
+    Tag(String),
+}
+
+/// How a part is redacted.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Redaction {
-    /// It is null.
+    /// The column is null; the tag is not there.
     Remove,
     /// Text is replaced by 32 hexadecimal digits of its HMAC-SHA256 with this key.
     Hash(Vec<u8>),
@@ -52,6 +68,20 @@ enum Cells {
     Kept,
     Null,
     Hashed(Vec<u8>),
+    /// Of column `tags`: these are redacted, the others kept.
+    Tags(Vec<(String, Redaction)>),
+}
+
+// === impl Part ===
+
+impl Part {
+    /// The column that it is, or is in.
+    fn column(&self) -> &str {
+        match self {
+            Self::Column(column) => column,
+            Self::Tag(_) => "tags",
+        }
+    }
 }
 
 // === impl Redaction ===
@@ -67,12 +97,34 @@ impl std::fmt::Debug for Redaction {
 
 // === impl Cells ===
 
+impl Cells {
+    /// What becomes of a column that leaves. A column that is redacted whole is, whatever is said of its tags.
+    fn of(column: &str, redact: &[(Part, Redaction)]) -> Self {
+        let whole = redact
+            .iter()
+            .find(|(part, _)| matches!(part, Part::Column(name) if name == column));
+        match whole {
+            Some((_, Redaction::Remove)) => Self::Null,
+            Some((_, Redaction::Hash(key))) => Self::Hashed(key.clone()),
+            None => {
+                let of_tag = |(part, redaction): &(Part, Redaction)| match part {
+                    Part::Tag(name) if column == "tags" => Some((name.clone(), redaction.clone())),
+                    _ => None,
+                };
+                let tags: Vec<_> = redact.iter().filter_map(of_tag).collect();
+                if tags.is_empty() { Self::Kept } else { Self::Tags(tags) }
+            }
+        }
+    }
+}
+
 impl std::fmt::Debug for Cells {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Kept => "Kept",
             Self::Null => "Null",
             Self::Hashed(_) => "Hashed",
+            Self::Tags(_) => "Tags",
         })
     }
 }
@@ -124,32 +176,15 @@ impl Shape {
     ///
     /// # Errors
     /// What is wrong, in words that go behind the name of the field: a column that there is not, one of [`ALWAYS`] redacted, a hash of what is no text.
-    pub fn new(sample: Share, columns: Option<&[String]>, redact: &[(String, Redaction)]) -> Result<Self, (&'static str, String)> {
+    pub fn new(sample: Share, columns: Option<&[String]>, redact: &[(Part, Redaction)]) -> Result<Self, (&'static str, String)> {
         let usage = usage_schema();
         for name in columns.unwrap_or_default() {
             usage
                 .field_with_name(name)
                 .map_err(|_| ("columns", format!("has `{name}`, which is no column of table usage")))?;
         }
-        for (name, redaction) in redact {
-            let field = usage
-                .field_with_name(name)
-                .map_err(|_| ("redact", format!("has `{name}`, which is no column of table usage")))?;
-            if ALWAYS.contains(&name.as_str()) {
-                return Err((
-                    "redact",
-                    format!("has `{name}`, by which the far side knows a row: it always leaves as it is"),
-                ));
-            }
-            if matches!(redaction, Redaction::Hash(_)) && *field.data_type() != DataType::Utf8 {
-                return Err(("redact", format!("hashes `{name}`, which is no text: remove it instead")));
-            }
-            if matches!(redaction, Redaction::Hash(key) if key.len() < 16) {
-                return Err((
-                    "redact",
-                    format!("hashes `{name}` with a key of less than 16 bytes, which can be guessed"),
-                ));
-            }
+        for (part, redaction) in redact {
+            check(&usage, part, redaction).map_err(|problem| ("redact", problem))?;
         }
         let cells: Vec<_> = usage
             .fields()
@@ -157,12 +192,7 @@ impl Shape {
             .map(|field| {
                 let name = field.name().as_str();
                 let leaves = ALWAYS.contains(&name) || columns.is_none_or(|columns| columns.iter().any(|column| column == name));
-                match redact.iter().find(|(column, _)| column == name) {
-                    _ if !leaves => Cells::Null,
-                    Some((_, Redaction::Remove)) => Cells::Null,
-                    Some((_, Redaction::Hash(key))) => Cells::Hashed(key.clone()),
-                    None => Cells::Kept,
-                }
+                if leaves { Cells::of(name, redact) } else { Cells::Null }
             })
             .collect();
         let fields: Vec<Arc<Field>> = usage
@@ -191,6 +221,7 @@ impl Shape {
             Cells::Kept => Arc::clone(column),
             Cells::Null => new_null_array(column.data_type(), column.len()),
             Cells::Hashed(key) => hashed(column, key),
+            Cells::Tags(redact) => tags(column, redact),
         });
         RecordBatch::try_new(Arc::clone(&self.schema), columns.collect())
     }
@@ -205,41 +236,131 @@ impl Shape {
     }
 }
 
+/// Whether a part can be redacted so.
+fn check(usage: &Schema, part: &Part, redaction: &Redaction) -> Result<(), String> {
+    let told = match part {
+        Part::Column(name) => format!("`{name}`"),
+        Part::Tag(name) => format!("the tag `{name}`"),
+    };
+    let field = usage
+        .field_with_name(part.column())
+        .map_err(|_| format!("has {told}, which is no column of table usage"))?;
+    if ALWAYS.contains(&part.column()) {
+        return Err(format!(
+            "has {told}, by which the far side knows a row: it always leaves as it is"
+        ));
+    }
+    let Redaction::Hash(key) = redaction else { return Ok(()) };
+    if matches!(part, Part::Column(_)) && *field.data_type() != DataType::Utf8 {
+        return Err(format!("hashes {told}, which is no text: remove it instead"));
+    }
+    if key.len() < HASH_KEY_BYTES_MIN {
+        return Err(format!(
+            "hashes {told} with a key of less than {HASH_KEY_BYTES_MIN} bytes, which can be guessed"
+        ));
+    }
+    Ok(())
+}
+
 fn hashed(column: &ArrayRef, key: &[u8]) -> ArrayRef {
     let Some(texts) = column.as_string_opt::<i32>() else {
         return new_null_array(column.data_type(), column.len());
     };
-    let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    let hashes: StringArray = texts
+    let hasher = Hasher::new(key);
+    let hashes: StringArray = texts.iter().map(|text| text.map(|text| hasher.hash(text))).collect();
+    Arc::new(hashes)
+}
+
+/// Maps of tags, some of which are left out or hashed.
+fn tags(column: &ArrayRef, redact: &[(String, Redaction)]) -> ArrayRef {
+    let parts = column.as_map_opt().and_then(|map| {
+        let DataType::Map(entry, ordered) = map.data_type() else {
+            return None;
+        };
+        let (keys, values) = (map.keys().as_string_opt::<i32>()?, map.values().as_string_opt::<i32>()?);
+        Some((map, (Arc::clone(entry), *ordered), keys, values))
+    });
+    // The schema's tags are of this type; of another one nothing leaves rather than too much.
+    let Some((map, (entry, ordered), keys, values)) = parts else {
+        return new_null_array(column.data_type(), column.len());
+    };
+    let redact: Vec<_> = redact
         .iter()
-        .map(|text| {
-            text.map(|text| {
-                let mut mac = mac.clone();
-                mac.update(text.as_bytes());
-                let digest = mac.finalize().into_bytes();
-                digest
-                    .iter()
-                    .take(HASH_BYTES)
-                    .fold(String::with_capacity(HASH_BYTES * 2), |mut hex, byte| {
-                        let _ = write!(hex, "{byte:02x}");
-                        hex
-                    })
-            })
+        .map(|(name, redaction)| match redaction {
+            Redaction::Remove => (name, None),
+            Redaction::Hash(key) => (name, Some(Hasher::new(key))),
         })
         .collect();
-    Arc::new(hashes)
+    let (mut new_keys, mut new_values) = (StringBuilder::new(), StringBuilder::new());
+    let mut lengths = Vec::with_capacity(map.len());
+    for bounds in map.offsets().windows(2) {
+        let before = new_keys.len();
+        let place = |bound: Option<&i32>| bound.and_then(|bound| usize::try_from(*bound).ok()).unwrap_or_default();
+        for at in place(bounds.first())..place(bounds.last()) {
+            let (key, value) = (keys.value(at), values.value(at));
+            match redact.iter().find(|(name, _)| *name == key) {
+                Some((_, None)) => continue,
+                Some((_, Some(hasher))) => new_values.append_value(hasher.hash(value)),
+                None => new_values.append_value(value),
+            }
+            new_keys.append_value(key);
+        }
+        lengths.push(new_keys.len() - before);
+    }
+    let DataType::Struct(fields) = entry.data_type().clone() else {
+        return new_null_array(column.data_type(), column.len());
+    };
+    let entries: Vec<ArrayRef> = vec![Arc::new(new_keys.finish()), Arc::new(new_values.finish())];
+    StructArray::try_new(fields, entries, None)
+        .and_then(|entries| {
+            MapArray::try_new(
+                entry,
+                OffsetBuffer::from_lengths(lengths),
+                entries,
+                map.nulls().cloned(),
+                ordered,
+            )
+        })
+        .map_or_else(
+            |_| new_null_array(column.data_type(), column.len()),
+            |map| Arc::new(map) as ArrayRef,
+        )
+}
+
+/// HMAC-SHA256 with a key.
+struct Hasher(Hmac<Sha256>);
+
+impl Hasher {
+    fn new(key: &[u8]) -> Self {
+        Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
+    }
+
+    fn hash(&self, text: &str) -> String {
+        let mut mac = self.0.clone();
+        mac.update(text.as_bytes());
+        let digest = mac.finalize().into_bytes();
+        digest
+            .iter()
+            .take(HASH_BYTES)
+            .fold(String::with_capacity(HASH_BYTES * 2), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::testing::rows_of;
+    use crate::testing::{decoded, row, rows_of};
 
     fn shape(columns: Option<&[&str]>, redact: &[(&str, Redaction)]) -> Result<Shape, (&'static str, String)> {
         let columns: Option<Vec<String>> = columns.map(|columns| columns.iter().map(|&column| column.to_owned()).collect());
         let redact: Vec<_> = redact
             .iter()
-            .map(|(column, redaction)| ((*column).to_owned(), redaction.clone()))
+            .map(|(column, redaction)| (Part::Column((*column).to_owned()), redaction.clone()))
             .collect();
         Shape::new(Share::ALL, columns.as_deref(), &redact)
     }
@@ -325,6 +446,62 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_the_beginning_of_hmac_sha256() {
+        // RFC 4231, section 4.2: test case 1.
+        assert_eq!(Hasher::new(&[0x0b; 20]).hash("Hi There"), "b0344c61d8db38535ca8afceaf0bf12b");
+    }
+
+    #[test]
+    fn a_tag_is_left_out_or_hashed_and_the_others_stay() {
+        let tagged = |tags: [serde_json::Value; 3]| {
+            let rows: Vec<_> = (1..=3)
+                .zip(tags)
+                .map(|(seq, tags)| {
+                    let mut row = row("gw-1", seq);
+                    row["tags"] = tags;
+                    row
+                })
+                .collect();
+            decoded(&rows)
+        };
+        let rows = tagged([
+            json!({"email": "ann@acme.example", "env": "prod"}),
+            json!({}),
+            json!({"customer": "Hi There", "email": "bob@acme.example"}),
+        ]);
+        let redact = [
+            (Part::Tag("email".to_owned()), Redaction::Remove),
+            (Part::Tag("customer".to_owned()), Redaction::Hash(vec![0x0b; 20])),
+        ];
+        let shaped = Shape::new(Share::ALL, None, &redact).unwrap().apply(&rows).unwrap();
+        let expected = tagged([
+            json!({"env": "prod"}),
+            json!({}),
+            json!({"customer": "b0344c61d8db38535ca8afceaf0bf12b"}),
+        ]);
+        assert_eq!(shaped, expected);
+        // Of a part of a larger batch too, where offsets do not begin at zero.
+        let part = Shape::new(Share::ALL, None, &redact)
+            .unwrap()
+            .apply(&rows.slice(1, 2))
+            .unwrap();
+        assert_eq!(part, expected.slice(1, 2));
+    }
+
+    #[test]
+    fn a_column_that_is_removed_takes_its_tags_along() {
+        let redact = [
+            (Part::Tag("env".to_owned()), Redaction::Hash(vec![1; 16])),
+            (Part::Column("tags".to_owned()), Redaction::Remove),
+        ];
+        let shaped = Shape::new(Share::ALL, None, &redact)
+            .unwrap()
+            .apply(&rows_of("gw-1", 1..=2))
+            .unwrap();
+        assert_eq!(shaped.column_by_name("tags").unwrap().null_count(), 2);
+    }
+
+    #[test]
     fn what_cannot_be_done_is_refused_in_words() {
         let hash = || Redaction::Hash(vec![1; 16]);
         for (result, word) in [
@@ -333,6 +510,11 @@ mod tests {
             (shape(None, &[("call_id", Redaction::Remove)]), "always leaves"),
             (shape(None, &[("cost", hash())]), "no text"),
             (shape(None, &[("team", Redaction::Hash(vec![1; 15]))]), "guessed"),
+            (shape(None, &[("tags", hash())]), "no text"),
+            (
+                Shape::new(Share::ALL, None, &[(Part::Tag("x".to_owned()), Redaction::Hash(vec![1; 15]))]),
+                "the tag `x`",
+            ),
         ] {
             let (_, problem) = result.unwrap_err();
             assert!(problem.contains(word), "{problem}");

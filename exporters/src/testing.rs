@@ -180,8 +180,11 @@ impl Source for Memory {
 
     fn lag<'a>(&'a self, from: &'a Cursor) -> BoxFuture<'a, Result<(u64, Option<u64>), SourceError>> {
         Box::pin(async move {
-            let page = self.lock().page(from, usize::MAX);
-            let rows = page.rows.num_rows() as u64;
+            let behind = |(instance, part): &(Name, RecordBatch)| {
+                let passed = from.0.get(instance).map_or(0, |seq| seq.get());
+                (part.num_rows() as u64).saturating_sub(passed)
+            };
+            let rows = self.lock().parts.iter().map(behind).sum::<u64>();
             Ok((rows, (rows > 0).then_some(1)))
         })
     }

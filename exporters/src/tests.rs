@@ -10,7 +10,7 @@ use tollgate_record::{BoxFuture, Name, Timestamp};
 use crate::ambient::Ambient;
 use crate::testing::{FIRST_US, MINUTE_US, Memory, Virtual, rows_of};
 use crate::{
-    BatchLimits, Delivery, Destination, Error, Exporter, Redaction, Settings, Shape, Share, Start, State, Status, open, rows,
+    BatchLimits, Delivery, Destination, Error, Exporter, Part, Redaction, Settings, Shape, Share, Start, State, Status, open, rows,
 };
 
 /// A far side in memory, which takes everything but what it is told not to.
@@ -207,7 +207,7 @@ async fn another_configuration_holds_from_the_next_batch_on_and_a_name_is_for_ev
     bench
         .run(settings(Start::Beginning), &far_side, async |exporter| {
             bench.until(exporter, |status| status.lag_rows == Some(0)).await;
-            let shape = Shape::new(Share::ALL, None, &[("team".to_owned(), Redaction::Remove)]).unwrap();
+            let shape = Shape::new(Share::ALL, None, &[(Part::Column("team".to_owned()), Redaction::Remove)]).unwrap();
             exporter
                 .replace(
                     Settings {

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tollgate_controller as controller;
 use tollgate_controller::exporter::{Redacted, Start};
 use tollgate_exporters as exporters;
-use tollgate_exporters::{Destination, Exporter, Redaction, Settings, Shape, Share, System};
+use tollgate_exporters::{Destination, Exporter, Part, Redaction, Settings, Shape, Share, System};
 use tollgate_record::Amount;
 use tollgate_usage_store::Store;
 use tollgate_usage_store::priority::{Work, step_back};
@@ -78,18 +78,22 @@ fn settings(declared: &controller::Exporter) -> anyhow::Result<Settings> {
     settings.batch.linger = declared.batch.interval;
     settings.poll = settings.poll.min(declared.batch.interval);
     let columns: Vec<String> = declared.columns.iter().map(|column| (*column).to_owned()).collect();
-    let mut redact = Vec::new();
-    for redacted in &declared.redact {
-        match redacted {
-            Redacted::Column(column) => redact.push(((*column).to_owned(), Redaction::Remove)),
-            Redacted::Tag(tag) => {
-                bail!("spec.redact names the tag {tag:?}: single tags cannot be left out yet, name tags for all of them")
-            }
-        }
+    let mut redact: Vec<_> = declared.redact.iter().map(|cell| (part(cell), Redaction::Remove)).collect();
+    if let Some(hash) = &declared.hash {
+        let key = hash.key.expose().as_bytes();
+        redact.extend(hash.of.iter().map(|cell| (part(cell), Redaction::Hash(key.to_vec()))));
     }
     settings.shape = Shape::new(share(declared.sample)?, Some(&columns), &redact)
         .map_err(|(field, problem)| anyhow::anyhow!("spec.{field} {problem}"))?;
     Ok(settings)
+}
+
+/// What does not leave as it is, as exporters name it.
+fn part(cell: &Redacted) -> Part {
+    match cell {
+        Redacted::Column(column) => Part::Column((*column).to_owned()),
+        Redacted::Tag(tag) => Part::Tag(tag.to_string()),
+    }
 }
 
 /// A share as exporters draw it; twelve digits are more than they tell apart.

@@ -27,7 +27,7 @@ fn an_exporter_says_what_it_leaves_out() {
     let told = exporter("type: moesif, application_id: \"${env:MOESIF_APPLICATION_ID}\"");
     assert_eq!((told.name.as_str(), told.when), ("e", None));
     assert_eq!(told.columns, USAGE.iter().map(|column| column.name).collect::<Vec<_>>());
-    assert!(told.redact.is_empty());
+    assert!(told.redact.is_empty() && told.hash.is_none());
     assert_eq!((told.from, told.sample), (Start::Now, Amount::ONE));
     let batch = Batch {
         rows: 1000,
@@ -52,11 +52,19 @@ fn an_exporter_takes_what_it_says() {
     let told = exporter(
         r#"type: moesif, application_id: moesif-0123456789, send: actions, ca: cert.pem,
            identity: {user_id: "tags['customer']", company_id: team, subscription_id: project},
-           columns: [cost, team, tags], redact: ["tags['email']", team], from: beginning,
+           columns: [cost, team, user_id, tags], redact: ["tags['email']", team],
+           hash: {key: "${env:MOESIF_APPLICATION_ID}", of: [user_id, "tags['customer']"]}, from: beginning,
            batch: {rows: 250, bytes: 256KiB, interval: 500ms}, sample: "10%""#,
     );
-    assert_eq!(told.columns, ["call_id", "instance", "seq", "team", "tags", "cost"]);
+    assert_eq!(
+        told.columns,
+        ["call_id", "instance", "seq", "team", "user_id", "tags", "cost"]
+    );
     assert_eq!(told.redact, [Redacted::Tag("email".into()), Redacted::Column("team")]);
+    assert!(!format!("{told:?}").contains("moesif-0123456789"), "{told:?}");
+    let hash = told.hash.as_ref().expect("it is declared");
+    assert_eq!(hash.key.expose(), "moesif-0123456789");
+    assert_eq!(hash.of, [Redacted::Column("user_id"), Redacted::Tag("customer".into())]);
     assert_eq!((told.from, told.sample.to_string()), (Start::Beginning, "0.1".to_owned()));
     assert_eq!((told.batch.rows, told.batch.bytes), (250, 256 << 10));
     assert_eq!(told.batch.interval, Duration::from_millis(500));

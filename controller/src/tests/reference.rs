@@ -145,7 +145,7 @@ fn every_field_has_its_row() {
         ("Budget", &["spec", "spec.limit", "spec.window", "spec.action"]),
         ("RateLimit", &["spec", "spec.limit"]),
         ("ModelLimits", &["spec", "spec.models[]"]),
-        ("Exporter", &["spec", "spec.batch", "spec.identity"]),
+        ("Exporter", &["spec", "spec.batch", "spec.hash", "spec.identity"]),
         ("AlertWebhook", &["spec"]),
     ];
     for &(kind, paths) in maps {

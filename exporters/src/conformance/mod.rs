@@ -5,7 +5,10 @@
 
 mod cases;
 mod files;
+mod grpc;
 mod http;
+mod moesif;
+mod otlp;
 pub(crate) mod receiver;
 mod webhook;
 
@@ -20,7 +23,7 @@ use crate::ambient::Ambient;
 use crate::testing::{Memory, Virtual, id_of};
 use crate::{BatchLimits, Delivery, Destination, Error, Exporter, Runner, Settings, Start, State, Status, open};
 
-/// Looks at a status before a case has failed: far more than any wait of the settings.
+/// Looks at a status whose cursor stands still before a case has failed: far more than any wait of the settings.
 const LOOKS_MAX: u32 = 5_000;
 
 /// What a far side does.
@@ -169,15 +172,18 @@ impl<R: Rig> Bench<R> {
 
     /// Waits for a status.
     pub(crate) async fn until(&self, exporter: &Exporter, wanted: impl Fn(&Status) -> bool) -> Status {
-        let mut status = exporter.status().await;
-        for _ in 0..LOOKS_MAX {
-            if wanted(&status) {
-                return status;
-            }
+        let (mut status, mut looks) = (exporter.status().await, 0);
+        while !wanted(&status) {
+            assert!(
+                looks < LOOKS_MAX,
+                "nothing moved for {LOOKS_MAX} looks, half a second each: {status:?}"
+            );
             self.clock.sleep(Duration::from_millis(500)).await;
-            status = exporter.status().await;
+            let next = exporter.status().await;
+            looks = if next.cursor == status.cursor { looks + 1 } else { 0 };
+            status = next;
         }
-        panic!("not after {LOOKS_MAX} looks, half a second each: {status:?}");
+        status
     }
 
     pub(crate) fn all_ids(&self) -> BTreeSet<String> {

@@ -1,4 +1,4 @@
-//! A far side over HTTP/1.1 and TLS on the loopback, down to the bytes: so that it can also answer what is no HTTP.
+//! A far side over TLS on the loopback: over HTTP/1.1 down to the bytes, so that it can also answer what is no HTTP; over gRPC as in [`super::grpc`].
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -49,6 +49,13 @@ pub(crate) enum Act {
     Garbage,
 }
 
+/// How it is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Http1,
+    Grpc,
+}
+
 type Handler = Arc<dyn Fn(&Request) -> Response + Send + Sync>;
 
 /// A server. It ends when it is dropped.
@@ -60,10 +67,12 @@ pub(crate) struct Receiver {
     accepting: JoinHandle<()>,
 }
 
-struct Server {
+pub(super) struct Server {
+    wire: Wire,
     acts: Arc<Mutex<VecDeque<Act>>>,
-    handler: Handler,
-    clock: Arc<Virtual>,
+    is_aside: fn(&Request) -> bool,
+    pub(super) handler: Handler,
+    pub(super) clock: Arc<Virtual>,
 }
 
 // === impl Request ===
@@ -115,15 +124,17 @@ impl Response {
 // === impl Receiver ===
 
 impl Receiver {
-    /// Listens; `handler` answers what no act is set for.
-    pub(crate) async fn start(clock: &Arc<Virtual>, handler: Handler) -> Self {
-        let (ca, trusted_acceptor) = acceptor();
-        let (_, untrusted_acceptor) = acceptor();
+    /// Listens; `handler` answers what no act is set for, and what is aside.
+    pub(crate) async fn start(clock: &Arc<Virtual>, wire: Wire, is_aside: fn(&Request) -> bool, handler: Handler) -> Self {
+        let (ca, trusted_acceptor) = acceptor(wire);
+        let (_, untrusted_acceptor) = acceptor(wire);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (acts, trusted) = (Arc::new(Mutex::default()), Arc::new(Mutex::new(true)));
         let server = Arc::new(Server {
+            wire,
             acts: Arc::clone(&acts),
+            is_aside,
             handler,
             clock: Arc::clone(clock),
         });
@@ -178,13 +189,23 @@ impl Drop for Receiver {
 // === impl Server ===
 
 impl Server {
+    /// What is done with a request; `None` is what the handler says.
+    pub(super) fn act(&self, request: &Request) -> Option<Act> {
+        if (self.is_aside)(request) {
+            return None;
+        }
+        locked(&self.acts).pop_front()
+    }
+
     async fn connection(self: Arc<Self>, stream: TcpStream, acceptor: TlsAcceptor) {
         let Ok(mut stream) = acceptor.accept(stream).await else {
             return;
         };
+        if self.wire == Wire::Grpc {
+            return super::grpc::serve(self, stream).await;
+        }
         while let Some(request) = read_request(&mut stream).await {
-            let act = locked(&self.acts).pop_front();
-            let answer = match act {
+            let answer = match self.act(&request) {
                 None => (self.handler)(&request).bytes(),
                 Some(Act::Answer(response)) => response.bytes(),
                 Some(Act::Cut) => return,
@@ -233,7 +254,8 @@ async fn read_request(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Opt
         headers,
         body: Vec::new(),
     };
-    let length: usize = request.header("content-length")?.parse().ok()?;
+    // A GET has no body and says no length.
+    let length: usize = request.header("content-length").unwrap_or("0").parse().ok()?;
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
     if request.header("content-encoding") == Some("gzip") {
@@ -245,15 +267,18 @@ async fn read_request(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Opt
 }
 
 /// A certificate for the loopback in PEM, and what serves with it.
-fn acceptor() -> (String, TlsAcceptor) {
+fn acceptor(wire: Wire) -> (String, TlsAcceptor) {
     let made = generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+    let mut config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
+    if wire == Wire::Grpc {
+        config.alpn_protocols = vec![b"h2".to_vec()];
+    }
     (made.cert.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -6,7 +6,6 @@ use super::config::{Config, Corrections, Shape};
 pub(super) use super::event::Lacks;
 use super::event::{Action, CORRECTION_NAME, Event, VERB, Who, status, uri};
 use super::sampling::{Rates, Subject, weight};
-use crate::gzip::gzip;
 use crate::row::Rows;
 
 /// The most bytes of a request before compression. Sources disagree: Moesif's libraries stop at 250 KB, its API reference says 12 MB for
@@ -26,21 +25,25 @@ pub(super) enum Path {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) path: Path,
-    /// Compressed.
+    /// As [`Finish`] made it.
     pub(super) body: Vec<u8>,
 }
+
+/// What becomes of a body that is full: it is compressed, or kept as it is to be looked at.
+pub(super) type Finish = fn(&[u8]) -> Vec<u8>;
 
 /// Requests of one kind as they fill.
 struct Filling {
     path: Path,
+    finish: Finish,
     body: Vec<u8>,
     events: usize,
 }
 
 /// The requests that a batch makes; none if sampling leaves all of it out.
-pub(super) fn encode(config: &Config, rates: Option<&Rates>, rows: &Rows) -> Result<Vec<Request>, Lacks> {
+pub(super) fn encode(config: &Config, rates: Option<&Rates>, rows: &Rows, finish: Finish) -> Result<Vec<Request>, Lacks> {
     let mut requests = Vec::new();
-    let (mut events, mut actions) = (Filling::new(Path::Events), Filling::new(Path::Actions));
+    let (mut events, mut actions) = (Filling::new(Path::Events, finish), Filling::new(Path::Actions, finish));
     for row in 0..rows.len() {
         let who = Who::of(config, rows, row);
         let correction = rows.corrects.get(row).is_some();
@@ -77,9 +80,10 @@ pub(super) fn encode(config: &Config, rates: Option<&Rates>, rows: &Rows) -> Res
 // === impl Filling ===
 
 impl Filling {
-    const fn new(path: Path) -> Self {
+    const fn new(path: Path, finish: Finish) -> Self {
         Self {
             path,
+            finish,
             body: Vec::new(),
             events: 0,
         }
@@ -106,7 +110,7 @@ impl Filling {
             self.body.push(b']');
             requests.push(Request {
                 path: self.path,
-                body: gzip(&self.body),
+                body: (self.finish)(&self.body),
             });
             self.body.clear();
             self.events = 0;

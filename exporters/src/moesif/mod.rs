@@ -98,7 +98,7 @@ impl Moesif {
         let encoding = tokio::task::spawn_blocking(move || {
             let rows = Rows::new(&batch).map_err(|error| error.to_string())?;
             let lacks = |batch::Lacks(column)| format!("rows lack column {column}, which Moesif requires: do not leave it out");
-            let requests = batch::encode(&config, rates.as_deref(), &rows).map_err(lacks)?;
+            let requests = batch::encode(&config, rates.as_deref(), &rows, gzip).map_err(lacks)?;
             let news = if config.profiles {
                 News::of(&config, &rows)
             } else {
@@ -242,6 +242,15 @@ impl Destination for Moesif {
 
     fn deliver<'a>(&'a self, rows: &'a RecordBatch) -> BoxFuture<'a, Delivery> {
         Box::pin(self.deliver(rows))
+    }
+
+    /// By the sampling that is known: Moesif is not asked.
+    fn preview(&self, rows: &RecordBatch) -> Option<String> {
+        let sampled = self.config.sampling && self.config.shape == Shape::Events;
+        let rates = sampled.then(|| Arc::clone(&self.state().rates));
+        let requests = batch::encode(&self.config, rates.as_deref(), &Rows::new(rows).ok()?, <[u8]>::to_vec).ok()?;
+        let bodies: Result<Vec<_>, _> = requests.into_iter().map(|request| String::from_utf8(request.body)).collect();
+        Some(bodies.ok()?.join("\n"))
     }
 }
 

@@ -231,6 +231,22 @@ impl Destination for Otlp {
     fn deliver<'a>(&'a self, rows: &'a RecordBatch) -> BoxFuture<'a, Delivery> {
         Box::pin(self.deliver(rows))
     }
+
+    /// The messages as OTLP writes them in JSON, one a line. Metrics say what these rows add, and the totals stay as they are.
+    fn preview(&self, rows: &RecordBatch) -> Option<String> {
+        let rows = Rows::new(rows).ok()?;
+        let clock = Clock {
+            started_ns: self.started_ns,
+            now: now_ns,
+        };
+        let encoded = Encoded {
+            config: &self.config,
+            rows: &rows,
+        };
+        let messages = encoded.messages(&[], &Mutex::default(), clock).ok()?;
+        let lines: Option<Vec<_>> = messages.iter().map(Message::json).collect();
+        Some(lines?.join("\n"))
+    }
 }
 
 fn batch_id(batch: &RecordBatch) -> BatchId {

@@ -107,6 +107,21 @@ impl Signal {
     }
 }
 
+// === impl Message ===
+
+impl Message {
+    /// What is in it, as OTLP writes it in JSON.
+    pub(super) fn json(&self) -> Option<String> {
+        let bytes = self.bytes.as_slice();
+        match self.signal {
+            Signal::Traces => serde_json::to_string(&ExportTraceServiceRequest::decode(bytes).ok()?),
+            Signal::Logs => serde_json::to_string(&ExportLogsServiceRequest::decode(bytes).ok()?),
+            Signal::Metrics => serde_json::to_string(&ExportMetricsServiceRequest::decode(bytes).ok()?),
+        }
+        .ok()
+    }
+}
+
 // === impl Encoded ===
 
 impl Encoded<'_> {
