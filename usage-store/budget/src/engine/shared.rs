@@ -9,7 +9,7 @@ use futures::future::join_all;
 use tollgate_record::Name;
 use tollgate_record::admission::{NotShared, Pending, Refusal};
 
-use super::{Call, Engine, Lacked, Match, State, rolling_us};
+use super::{Call, Engine, HashMap, Lacked, Match, State, rolling_us};
 use crate::counter::{Counter, Slot};
 use crate::decide::{self, WorstCase};
 use crate::lease::Lack;
@@ -106,18 +106,26 @@ impl Engine {
         sharing.is_busy()
     }
 
-    /// What rows of other gateways come to on a counter, by gateway, as far as they were read. Where budgets are not shared, nothing.
-    pub fn saw(&self, rule: &BudgetRule, span: Span, values: &[Option<Box<str>>], others: Vec<(Name, i128)>) {
+    /// What rows of other gateways come to on the counters of a window, by gateway, as far as they were read: what is not named is nothing. Rows of gateways that the
+    /// pool does not know count by this alone. Where budgets are not shared, it does nothing.
+    pub fn saw(&self, rule: &BudgetRule, span: Span, others: Vec<(Vec<Option<Box<str>>>, Vec<(Name, i128)>)>) {
         let state = &mut *self.lock();
         if state.sharing.is_none() || !rule.is_shared() {
             return;
         }
-        let slot = state.counters.of_values(rule.id, span, values, rolling_us(&rule.budget));
-        state.ensure(rule, slot);
+        let mut by_slot: HashMap<Slot, Vec<(Name, i128)>> = HashMap::default();
+        for (values, seen) in others {
+            let slot = state.counters.of_values(rule.id, span, &values, rolling_us(&rule.budget));
+            state.ensure(rule, slot);
+            by_slot.insert(slot, seen);
+        }
         let State { sharing, counters, .. } = state;
-        let lease = sharing.as_mut().zip(counters.get(slot));
-        if let Some(lease) = lease.and_then(|(sharing, counter)| sharing.of_mut(counter)) {
-            lease.set_seen(others.into());
+        let Some(sharing) = sharing else { return };
+        let of_window = |counter: &&Counter| counter.rule == rule.id && (counter.rolling.is_some() || counter.span == span);
+        for counter in counters.iter().filter(of_window) {
+            if let Some(lease) = sharing.of_mut(counter) {
+                lease.set_seen(by_slot.remove(&lease.slot).unwrap_or_default().into());
+            }
         }
     }
 
