@@ -29,6 +29,7 @@ mod model_limits;
 mod names;
 mod nearest;
 mod places;
+pub mod pool;
 mod price;
 mod problem;
 pub mod provider;

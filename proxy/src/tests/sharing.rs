@@ -98,7 +98,13 @@ async fn a_client_that_leaves_while_its_call_waits_leaves_one_row() {
     let gateway = Setup::new(vec![openai(upstream.addr)]).start().await;
     answers(&gateway, vec![pending(), Ok(Permit::free())]);
     let answer = tokio::spawn(client().request(gateway.chat(CHAT, BODY)));
-    gateway.ledger.granting.subscribe().wait_for(|waits| *waits == 1).await.unwrap();
+    gateway
+        .ledger
+        .granting
+        .subscribe()
+        .wait_for(|waits| *waits == 1)
+        .await
+        .unwrap();
     answer.abort();
     assert!(answer.await.unwrap_err().is_cancelled());
     gateway.ledger.grant_gate.add_permits(1);

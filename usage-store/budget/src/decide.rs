@@ -6,7 +6,7 @@
 //! 4. A budget that clamps gives a request without a limit of its own the largest limit whose worst case fits; below [`CLAMP_MIN`] tokens the call is
 //!    refused, since some providers take no smaller limit.
 
-use tollgate_record::admission::{Bounds, NotShared, OverBudget, Refusal, Unshared, UnpricedCall};
+use tollgate_record::admission::{Bounds, NotShared, OverBudget, Refusal, UnpricedCall, Unshared};
 use tollgate_record::rule::{Limit, Reservation, Tokens, Unpriced};
 use tollgate_record::{Name, Timestamp};
 

@@ -302,7 +302,9 @@ impl Engine {
                 });
             }
             let matched = state.counters_of(&rules, budgets, &facts);
-            state.share(&matched)?;
+            if state.sharing.is_some() {
+                state.share(&matched)?;
+            }
             let call = Call {
                 key: &intent.identity.key_id,
                 model,
@@ -607,12 +609,7 @@ impl State {
     }
 
     /// How a call may pass: as it is, with a limit of its answer, or asking another model.
-    fn choose<'r>(
-        &self,
-        matched: &[(&'r BudgetRule, Slot)],
-        call: &Call<'_>,
-        worst: WorstCase,
-    ) -> Result<Chosen<'r>, Stopped<'r>> {
+    fn choose<'r>(&self, matched: &[(&'r BudgetRule, Slot)], call: &Call<'_>, worst: WorstCase) -> Result<Chosen<'r>, Stopped<'r>> {
         let refused = match self.attempt(matched, call, call.model, worst) {
             Ok(chosen) => return Ok(chosen),
             Err(Stopped::Refused(refused)) => refused,
@@ -738,7 +735,9 @@ impl State {
 
     fn fits(&self, found: &Match<'_>) -> bool {
         let counter = self.counters.get(found.slot);
-        counter.is_some_and(|counter| decide::fits(found.rule, counter, found.need) && self.covers(found, counter))
+        counter.is_some_and(|counter| {
+            decide::fits(found.rule, counter, found.need) && (self.sharing.is_none() || self.covers(found, counter))
+        })
     }
 
     fn refused<'r>(&self, found: &Match<'r>) -> Refused<'r> {
@@ -801,7 +800,9 @@ impl State {
                     });
                 }
             }
-            self.posted(rule, slot);
+            if self.sharing.is_some() {
+                self.posted(rule, slot);
+            }
         }
     }
 

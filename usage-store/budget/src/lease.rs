@@ -150,7 +150,11 @@ impl Lease {
             (Some(at), Some(room)) => now < at.saturating_add(DENIED_US) && need > room,
             _ => false,
         };
-        if dry || need > self.limit { Lack::Denied } else { Lack::Askable }
+        if dry || need > self.limit {
+            Lack::Denied
+        } else {
+            Lack::Askable
+        }
     }
 
     /// A call waits for more; says what it waits for.
@@ -181,9 +185,7 @@ impl Lease {
         self.peak = self.peak.max(counter.reserved);
         let left = self.granted() - counter.own - counter.reserved;
         let low = left < i128::from(self.slice(counter, live)) * self.quantum / 2;
-        low && !self.in_flight()
-            && self.queued == Queued::No
-            && self.lack(self.granted() + self.quantum, clock()) == Lack::Askable
+        low && !self.in_flight() && self.queued == Queued::No && self.lack(self.granted() + self.quantum, clock()) == Lack::Askable
     }
 
     /// Whether what is used is more than was granted, which the pool has to know.

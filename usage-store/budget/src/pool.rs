@@ -63,8 +63,8 @@ pub struct Ask {
     pub seen: Vec<(Name, u64)>,
     /// When it may be forgotten.
     pub keep: Keep,
-    /// The lease that asks.
-    pub(crate) lease: u32,
+    /// The lease that asks: a number of the engine's own, which no pool looks at.
+    pub lease: u32,
 }
 
 /// What a pool answers.
@@ -179,6 +179,11 @@ impl PoolKey {
         Self(key)
     }
 
+    /// A key as it was made before.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// 32 hexadecimal digits.
     pub fn hex(self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -196,24 +201,6 @@ impl Keep {
                 Self::Unheard(us / 1000)
             }
             _ => Self::Until(span.end / 1000 + CALENDAR_MARGIN_MS),
-        }
-    }
-}
-
-#[cfg(any(test, feature = "testing"))]
-impl Ask {
-    /// An ask that no lease waits for, of a counter with this number.
-    pub fn alone(key: u8, seq: u64) -> Self {
-        Self {
-            key: PoolKey([key; 16]),
-            seq,
-            holds: 0,
-            need: 0,
-            want: 0,
-            limit: 0,
-            seen: Vec::new(),
-            keep: Keep::Until(i64::MAX),
-            lease: u32::MAX,
         }
     }
 }

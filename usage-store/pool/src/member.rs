@@ -189,7 +189,9 @@ impl Member {
             if reply.epoch != *epoch {
                 self.counts.epochs.fetch_add(1, Relaxed);
                 tracing::info!(
-                    address = self.config.address(), epoch = reply.epoch, grace_ms = reply.grace_ms,
+                    address = self.config.address(),
+                    epoch = reply.epoch,
+                    grace_ms = reply.grace_ms,
                     "the pool of shared budgets is told what this gateway holds"
                 );
                 epoch.clone_from(&reply.epoch);

@@ -35,13 +35,7 @@ impl Engine {
     ///
     /// `wake` is called when there are questions; it must not wait, and not call the engine. `clock` tells microseconds that never go back. `seq`
     /// is greater than the number of every question of this gateway before: its clock at the start in microseconds.
-    pub fn share(
-        &self,
-        outage: OnOutage,
-        seq: u64,
-        clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-        wake: Arc<dyn Fn() + Send + Sync>,
-    ) {
+    pub fn share(&self, outage: OnOutage, seq: u64, clock: Arc<dyn Fn() -> i64 + Send + Sync>, wake: Arc<dyn Fn() + Send + Sync>) {
         self.lock().sharing = Some(Box::new(Sharing::new(wake, clock, outage, seq)));
     }
 
@@ -148,6 +142,7 @@ impl Engine {
 
 impl State {
     /// Gives the counters of a call leases, where gateways share them.
+    #[inline(never)]
     pub(super) fn share(&mut self, matched: &[(&BudgetRule, Slot)]) -> Result<(), Refusal> {
         let Self { sharing, counters, .. } = self;
         let Some(sharing) = sharing else { return Ok(()) };
@@ -163,6 +158,7 @@ impl State {
     }
 
     /// A row was counted.
+    #[inline(never)]
     pub(super) fn posted(&mut self, rule: &BudgetRule, slot: Slot) {
         if self.sharing.is_none() || !rule.is_shared() {
             return;
@@ -197,6 +193,7 @@ impl State {
     }
 
     /// Whether what was granted is enough.
+    #[inline(never)]
     pub(super) fn covers(&self, found: &Match<'_>, counter: &Counter) -> bool {
         let Some(sharing) = self.sharing.as_ref().filter(|_| found.rule.is_shared()) else {
             return true;
@@ -206,13 +203,16 @@ impl State {
 
     /// What a call lacks that may be had, of budgets that do not let it pass as it is: nothing, if one of them does not whatever is granted. `least` is the
     /// least to which the call can be limited.
+    #[inline(never)]
     pub(super) fn lacks<'r>(&self, tight: &[&Match<'r>], call: &Call<'_>, least: Option<&WorstCase>) -> Vec<Lacked<'r>> {
         let mut lacks = Vec::new();
         let Some(sharing) = self.sharing.as_ref().filter(|sharing| sharing.reach == Reach::Up) else {
             return lacks;
         };
         for found in tight {
-            let Some(counter) = self.counters.get(found.slot) else { continue };
+            let Some(counter) = self.counters.get(found.slot) else {
+                continue;
+            };
             let least = least.and_then(|worst| decide::need(found.rule, worst, &self.recent, call.key).ok());
             let need = least.unwrap_or(found.need);
             if !decide::fits(found.rule, counter, need) {
@@ -254,7 +254,13 @@ impl State {
     pub(super) fn pend(&mut self, lacks: &[Lacked<'_>]) -> Refusal {
         let Self { sharing, counters, .. } = self;
         let mut pending = Pending {
-            budget: lacks.first().expect("a call that waits lacks something").rule.budget.name.clone(),
+            budget: lacks
+                .first()
+                .expect("a call that waits lacks something")
+                .rule
+                .budget
+                .name
+                .clone(),
             tickets: Vec::with_capacity(lacks.len()),
         };
         for lacked in lacks {

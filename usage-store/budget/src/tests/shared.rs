@@ -319,19 +319,44 @@ impl World {
 
 #[derive(Clone, Debug)]
 enum Happens {
-    Call { by: usize, user: u8, input: u64, output: u64 },
-    Settle { by: usize, nth: usize, percent: u64 },
-    Let { by: usize, nth: usize },
-    Kill { by: usize },
-    Start { by: usize },
-    Look { by: usize },
+    Call {
+        by: usize,
+        user: u8,
+        input: u64,
+        output: u64,
+    },
+    Settle {
+        by: usize,
+        nth: usize,
+        percent: u64,
+    },
+    Let {
+        by: usize,
+        nth: usize,
+    },
+    Kill {
+        by: usize,
+    },
+    Start {
+        by: usize,
+    },
+    Look {
+        by: usize,
+    },
     Rest,
-    Wait { minutes: i64 },
-    Edit { dollars: u64 },
+    Wait {
+        minutes: i64,
+    },
+    Edit {
+        dollars: u64,
+    },
     /// The pool forgets everything, and those who live tell it within the time of grace.
     Flush,
     /// Questions of a gateway are lost on the way there, or on the way back.
-    Lose { by: usize, arrived: bool },
+    Lose {
+        by: usize,
+        arrived: bool,
+    },
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -391,7 +416,9 @@ fn play(window: Window, all: &[Happens]) {
                 let asks = engine.asks(100);
                 if arrived {
                     let gateway = &world.gateways[by];
-                    world.pool.ask(&gateway.name, &gateway.epoch, &asks, world.now() as u64 / 1000);
+                    world
+                        .pool
+                        .ask(&gateway.name, &gateway.epoch, &asks, world.now() as u64 / 1000);
                 }
                 engine.lost(&asks);
                 world.speak(by);
@@ -465,7 +492,9 @@ fn what_one_was_granted_is_not_anothers() {
     );
     // It costs no question to say so again, until a while has passed.
     assert!(matches!(
-        world.engine(1).reserve(&intent(900, "ann", "m", world.now()), || bounds(1, Some(0)), &Dollars),
+        world
+            .engine(1)
+            .reserve(&intent(900, "ann", "m", world.now()), || bounds(1, Some(0)), &Dollars),
         Err(Refusal::Budget(_))
     ));
     // The first is idle: what it does not use goes back.
@@ -535,7 +564,11 @@ fn while_the_pool_is_away_calls_pass_within_what_was_granted_and_no_further() {
     assert_eq!(engine.reach(), Some(Reach::Away));
     // 10 and a slice of 5.
     let now = world.now();
-    pass(engine.reserve(&intent(800, "ann", "m", now), || bounds(5, Some(0)), &Dollars).unwrap());
+    pass(
+        engine
+            .reserve(&intent(800, "ann", "m", now), || bounds(5, Some(0)), &Dollars)
+            .unwrap(),
+    );
     match engine.reserve(&intent(801, "ann", "m", now), || bounds(1, Some(0)), &Dollars) {
         Err(Refusal::Unshared(unshared)) => {
             assert_eq!((unshared.budget.as_str(), unshared.why), ("b", NotShared::Away));
@@ -547,7 +580,11 @@ fn while_the_pool_is_away_calls_pass_within_what_was_granted_and_no_further() {
         engine.reserve(&intent(802, "ann", "m", now), || bounds(101, Some(0)), &Dollars),
         Err(Refusal::Budget(_))
     ));
-    assert!(engine.reserve(&intent(803, "ann", "m", now), || bounds(0, Some(0)), &Dollars).is_ok());
+    assert!(
+        engine
+            .reserve(&intent(803, "ann", "m", now), || bounds(0, Some(0)), &Dollars)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -565,7 +602,11 @@ fn by_choice_nothing_passes_while_the_pool_is_away() {
     ));
     // What refuses nothing is not shared.
     install(&engine, vec![warning], vec![]);
-    assert!(engine.reserve(&intent(2, "ann", "m", 0), || bounds(9, Some(0)), &Dollars).is_ok());
+    assert!(
+        engine
+            .reserve(&intent(2, "ann", "m", 0), || bounds(9, Some(0)), &Dollars)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -618,7 +659,10 @@ fn a_nearly_spent_budget_is_clamped_to_what_the_pool_has() {
     assert_eq!(permit.max_tokens, Some(45));
     assert_eq!(&*permit.decisions[0].action, "clamp");
     drop(permit);
-    assert!(world.reserve(1, "ann", 40, None).is_err(), "15 are less than any answer may be limited to");
+    assert!(
+        world.reserve(1, "ann", 40, None).is_err(),
+        "15 are less than any answer may be limited to"
+    );
 }
 
 #[test]
@@ -632,7 +676,10 @@ fn a_downgrade_is_tried_when_the_pool_has_nothing_for_what_was_asked() {
     let permit = world.reserve(1, "ann", 90, Some(10)).unwrap();
     assert_eq!(permit.model, Some(name("cheap")));
     let permit = world.reserve(1, "ann", 2, Some(2)).unwrap();
-    assert_eq!(permit.model, None, "4 of the 5 that the other does not hold, less a dollar for the cheap one");
+    assert_eq!(
+        permit.model, None,
+        "4 of the 5 that the other does not hold, less a dollar for the cheap one"
+    );
 }
 
 #[test]
