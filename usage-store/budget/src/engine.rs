@@ -2,7 +2,7 @@
 
 mod shared;
 
-pub use shared::Leases;
+pub use shared::{Leases, Seen};
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -35,7 +35,7 @@ mod window;
 
 pub use counter::{Standing, Sum};
 pub use decide::{Pricing, WorstCase};
-pub use engine::{Crossing, Engine, Leases};
+pub use engine::{Crossing, Engine, Leases, Seen};
 pub use facts::Facts;
 pub use rules::{BudgetRule, Matcher, RateRule, RuleId, Rules, measured};
 pub use window::{Span, span, step_us};

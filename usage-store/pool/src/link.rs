@@ -28,6 +28,11 @@ impl Link {
     /// # Errors
     /// [`Error`], also if the server may evict keys.
     pub(crate) async fn connect(config: &Config) -> Result<Self, Error> {
+        let connected = tokio::time::timeout(config.timeout, Self::connect_patiently(config)).await;
+        connected.unwrap_or_else(|_elapsed| Err(slow(config)))
+    }
+
+    async fn connect_patiently(config: &Config) -> Result<Self, Error> {
         let address = config.address();
         let client = Client::open(config.url.as_str()).map_err(|source| Error::Address {
             address: address.clone(),

@@ -21,12 +21,13 @@ use crate::{Config, Error};
 
 /// Most questions of a batch: as many as the server answers in about a millisecond, since it does nothing else meanwhile.
 const BATCH: usize = 128;
-/// How often leases are looked at, and how many at most.
+/// How often leases are looked at, how many at most, and how many at a time: calls wait meanwhile.
 const TEND: Duration = Duration::from_secs(1);
 const TEND_MOST: usize = 16_384;
+const TEND_AT_ONCE: usize = 1_024;
 /// How often the server hears of a gateway in its time of grace.
 const BEATS: u32 = 4;
-/// Pauses between attempts to connect.
+/// Pauses between attempts to connect, at most as long as those between beats: a server that is back has to be told in its time of grace.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How often the questions are asked again where the server has begun a new epoch meanwhile.
@@ -111,8 +112,8 @@ impl Member {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = (pause * 2).min(PAUSE_MAX);
-            self.engine.tend(TEND_MOST);
+            pause = (pause * 2).min(PAUSE_MAX).min(self.config.grace / BEATS);
+            self.tend();
         }
     }
 
@@ -153,7 +154,7 @@ impl Member {
                 return Ok(());
             }
             if Instant::now() >= tend {
-                self.engine.tend(TEND_MOST);
+                self.tend();
                 tend = Instant::now() + TEND;
             }
             let asks = self.engine.asks(BATCH);
@@ -215,6 +216,10 @@ impl Member {
             );
         }
         Ok(reply)
+    }
+
+    fn tend(&self) {
+        (0..TEND_MOST / TEND_AT_ONCE).for_each(|_| self.engine.tend(TEND_AT_ONCE));
     }
 
     fn fail(&self, error: &Error, asks: &[Ask]) {

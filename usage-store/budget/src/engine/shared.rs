@@ -29,6 +29,15 @@ pub struct Leases {
     pub live: u64,
 }
 
+/// What rows of other gateways come to on a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The counter's values, in the order of the budget's `per`.
+    pub values: Vec<Option<Box<str>>>,
+    /// Each gateway (`instance`) with the sum over its rows in the window.
+    pub others: Vec<(Name, i128)>,
+}
+
 impl Engine {
     /// From now on counters of budgets that refuse are shared with other gateways, out of a pool that is out of reach until the [first reply](Self::replied).
     /// To be called before the first rules are installed.
@@ -102,16 +111,16 @@ impl Engine {
 
     /// What rows of other gateways come to on the counters of a window, by gateway, as far as they were read: what is not named is nothing. Rows of gateways that the
     /// pool does not know count by this alone. Where budgets are not shared, it does nothing.
-    pub fn saw(&self, rule: &BudgetRule, span: Span, others: Vec<(Vec<Option<Box<str>>>, Vec<(Name, i128)>)>) {
+    pub fn saw(&self, rule: &BudgetRule, span: Span, seen: Vec<Seen>) {
         let state = &mut *self.lock();
         if state.sharing.is_none() || !rule.is_shared() {
             return;
         }
         let mut by_slot: HashMap<Slot, Vec<(Name, i128)>> = HashMap::default();
-        for (values, seen) in others {
+        for Seen { values, others } in seen {
             let slot = state.counters.of_values(rule.id, span, &values, rolling_us(&rule.budget));
             state.ensure(rule, slot);
-            by_slot.insert(slot, seen);
+            by_slot.insert(slot, others);
         }
         let State { sharing, counters, .. } = state;
         let Some(sharing) = sharing else { return };
@@ -147,10 +156,8 @@ impl State {
         let Self { sharing, counters, .. } = self;
         let Some(sharing) = sharing else { return Ok(()) };
         for (rule, slot) in matched.iter().filter(|(rule, _)| rule.is_shared()) {
-            if sharing.outage == OnOutage::Refuse
-                && let Some(why) = not_reached(sharing.reach)
-            {
-                return Err(decide::unshared(rule, why));
+            if (sharing.outage, sharing.reach) == (OnOutage::Refuse, Reach::Away) {
+                return Err(decide::unshared(rule, NotShared::Away));
             }
             sharing.ensure(rule, counters, *slot);
         }

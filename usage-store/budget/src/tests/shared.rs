@@ -8,7 +8,7 @@ use tollgate_record::admission::NotShared;
 
 use super::*;
 use crate::pool::{Memory, OnOutage, Reach};
-use crate::{Span, span};
+use crate::{Seen, Span, span};
 
 const SECOND: i64 = 1_000_000;
 /// More than two looks at a lease are apart.
@@ -167,9 +167,10 @@ impl World {
             let named = by_name.into_iter();
             named.map(|(by, amount)| (self.gateways[by].name.clone(), amount)).collect()
         };
-        let seen = by_name
-            .into_iter()
-            .map(|(user, by_name)| (vec![Some(user.into())], named(by_name)));
+        let seen = by_name.into_iter().map(|(user, by_name)| Seen {
+            values: vec![Some(user.into())],
+            others: named(by_name),
+        });
         engine.saw(rule, span, seen.collect());
         engine.forget_ended(Timestamp::from_unix_us(self.now()));
     }
