@@ -40,8 +40,10 @@ pub(crate) struct Lease {
     quantum: i128,
     limit: u64,
     granted: u64,
-    /// What others can hold at most, by the last answer.
+    /// What could be held here at most, by the last answer.
     room: Option<u64>,
+    /// The limit has changed, and the pool has not answered since: until then nothing that goes back is used again, since others may hold more than is left.
+    unsure: bool,
     /// When the pool had no more.
     denied_at: Option<i64>,
     /// The least and the sum of what calls lack that wait for the next answer, in the counter's units.
@@ -78,7 +80,7 @@ struct Flight {
     need: u64,
     want: u64,
     asked_us: i64,
-    /// The limit was lowered since.
+    /// The limit was changed since.
     void: bool,
 }
 
@@ -108,6 +110,7 @@ impl Lease {
             limit: down(rule.limit, quantum),
             granted: 0,
             room: None,
+            unsure: false,
             denied_at: None,
             wanted: None,
             queued: Queued::No,
@@ -127,6 +130,16 @@ impl Lease {
         i128::from(self.granted) * self.quantum
     }
 
+    /// Whether a call that needs so many units in all has them. Where more is granted than there is, because the limit was lowered or more was spent than was set aside,
+    /// no gateway uses what others hold.
+    pub(crate) fn covers(&self, all: i128) -> bool {
+        !self.unsure && all <= self.usable()
+    }
+
+    fn usable(&self) -> i128 {
+        i128::from(self.granted.min(self.room.unwrap_or(AMOUNT_MAX))) * self.quantum
+    }
+
     pub(crate) fn limit(&self) -> i128 {
         i128::from(self.limit) * self.quantum
     }
@@ -140,7 +153,7 @@ impl Lease {
 
     /// What can be used here at most, in the counter's units, as far as is known.
     pub(crate) fn room(&self) -> Option<i128> {
-        self.room.map(|room| i128::from(room.max(self.granted)) * self.quantum)
+        self.room.map(|room| i128::from(room) * self.quantum)
     }
 
     /// Whether more can be had, where a call needs so many units in all.
@@ -183,7 +196,7 @@ impl Lease {
     pub(crate) fn took(&mut self, counter: &Counter, live: u64, clock: impl Fn() -> i64) -> bool {
         self.used = true;
         self.peak = self.peak.max(counter.reserved);
-        let left = self.granted() - counter.own - counter.reserved;
+        let left = self.usable() - counter.own - counter.reserved;
         let low = left < i128::from(self.slice(counter, live)) * self.quantum / 2;
         low && !self.in_flight() && self.queued == Queued::No && self.lack(self.granted() + self.quantum, clock()) == Lack::Askable
     }
@@ -193,23 +206,21 @@ impl Lease {
         claims(counter, self.quantum) > self.granted
     }
 
-    /// The limit or the words for it have changed. Says whether the pool has to know.
+    /// The limit of the rule as it is now. Says whether the pool has to know, because it was another one.
     pub(crate) fn set_limit(&mut self, rule: &BudgetRule, counter: &Counter) -> bool {
         let limit = down(rule.limit, self.quantum);
-        let lowered = limit < self.limit;
-        if limit != self.limit {
-            self.denied_at = None;
-            self.room = None;
+        if limit == self.limit {
+            return false;
+        }
+        if limit < self.limit {
+            self.granted = self.granted.min(claims(counter, self.quantum));
         }
         self.limit = limit;
-        if lowered {
-            // What others were granted under the higher limit is theirs until they hear of the lower one, so everything is asked for anew.
-            self.granted = self.granted.min(claims(counter, self.quantum));
-            if let Some(flight) = &mut self.flight {
-                flight.void = true;
-            }
+        (self.denied_at, self.room, self.unsure) = (None, None, true);
+        if let Some(flight) = &mut self.flight {
+            flight.void = true;
         }
-        lowered
+        true
     }
 
     /// What rows of others come to, by their gateways.
@@ -325,9 +336,12 @@ impl Lease {
                 self.heard_us = flight.asked_us;
                 if !flight.void {
                     self.granted = self.granted.max(granted.min(AMOUNT_MAX));
-                    self.room = Some(room);
-                    let less = granted < flight.want || granted < flight.need;
-                    self.denied_at = (less && !in_grace).then_some(now);
+                    // In a time of grace the pool does not know yet what others hold.
+                    if !in_grace {
+                        (self.room, self.unsure) = (Some(room), false);
+                        let has = granted.min(room);
+                        self.denied_at = (has < flight.want || has < flight.need).then_some(now);
+                    }
                 }
                 flight.void
             }

@@ -110,7 +110,7 @@ impl Sharing {
 
     /// Whether a call that needs so much in all has it, as far as it was granted.
     pub(crate) fn covers(&self, counter: &Counter, all: i128) -> bool {
-        self.of(counter).is_some_and(|lease| all <= lease.granted())
+        self.of(counter).is_some_and(|lease| lease.covers(all))
     }
 
     /// The limit of a counter in whole quanta, in its units.
@@ -165,13 +165,13 @@ impl Sharing {
     /// The limit of a rule has changed, maybe.
     pub(crate) fn set_limits<'r>(&mut self, counters: &Counters, rule_of: impl Fn(&Counter) -> Option<&'r BudgetRule>) {
         let all = (1..).zip(&mut self.leases);
-        let lowered = all.filter_map(|(number, lease)| {
+        let changed = all.filter_map(|(number, lease)| {
             let lease = lease.as_mut()?;
             let counter = counters.get(lease.slot)?;
             lease.set_limit(rule_of(counter)?, counter).then_some(number)
         });
-        let lowered: Vec<u32> = lowered.collect();
-        lowered.into_iter().for_each(|lease| self.queue(lease, Queued::Later));
+        let changed: Vec<u32> = changed.collect();
+        changed.into_iter().for_each(|lease| self.queue(lease, Queued::Later));
     }
 
     /// Looks at some of the leases: what is to be given back, renewed or told.
