@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
 
 use http::StatusCode;
 use tollgate_record::admission::{Admission, NotShared, Pending, Permit, Refusal, Unshared};
@@ -94,7 +93,7 @@ async fn a_pool_that_is_away_is_told_as_that() {
 
 #[tokio::test]
 async fn a_client_that_leaves_while_its_call_waits_leaves_one_row() {
-    let mut upstream = Upstream::json(StatusCode::OK, "{}").await;
+    let upstream = Upstream::json(StatusCode::OK, "{}").await;
     let gateway = Setup::new(vec![openai(upstream.addr)]).start().await;
     answers(&gateway, vec![pending(), Ok(Permit::free())]);
     let answer = tokio::spawn(client().request(gateway.chat(CHAT, BODY)));
@@ -108,9 +107,8 @@ async fn a_client_that_leaves_while_its_call_waits_leaves_one_row() {
     answer.abort();
     assert!(answer.await.unwrap_err().is_cancelled());
     gateway.ledger.grant_gate.add_permits(1);
+    // Whether the gateway has noticed by then is chance; there is one row either way, of an admitted call.
     let row = gateway.ledger.row().await;
-    assert!(!gateway.ledger.admit_fails.load(Ordering::SeqCst) && !row.refused);
-    // Whether the gateway has noticed by then is chance: it has left, or was answered; there is one row either way.
+    assert!(!row.refused);
     assert!(matches!(row.ending.outcome, Outcome::ClientAborted | Outcome::Ok), "{row:?}");
-    let _ = upstream.was_asked();
 }

@@ -4,6 +4,7 @@
 mod engines;
 mod link;
 mod server;
+mod tls;
 
 use std::time::Duration;
 

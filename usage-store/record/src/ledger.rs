@@ -99,7 +99,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// rule is for the call.
     ///
     /// # Errors
-    /// Why it may not.
+    /// Why it may not. [`Pending`] says that this is not decided: then [`Ledger::granted`] is waited for, and the call reserved again.
     fn reserve(&self, intent: &Intent, bounds: &dyn Fn() -> Bounds) -> Admission {
         let (_, _) = (intent, bounds);
         Ok(Permit::free())

@@ -648,6 +648,24 @@ fn rows_of_gateways_that_never_asked_count_once() {
 }
 
 #[test]
+fn a_lowered_limit_holds_for_what_goes_back_too() {
+    let mut world = World::new(2, budget(money(100)), 0);
+    assert!(world.call(0, "ann", 34, 0));
+    assert!(world.call(1, "ann", 8, 0));
+    world.edit(40);
+    world.speak(0);
+    // The second gets 4 of its 8 back, and 34 are with the first: 2 more are there, not 4.
+    world.settle(1, 0, 50);
+    assert!(!world.call(1, "ann", 3, 0));
+    assert!(world.call(1, "ann", 2, 0));
+    world.check(&"all of it");
+    // A raised one is there at the next question.
+    world.edit(50);
+    assert!(world.call(1, "ann", 10, 0));
+    assert!(!world.call(0, "ann", 1, 0));
+}
+
+#[test]
 fn a_nearly_spent_budget_is_clamped_to_what_the_pool_has() {
     let clamping = Budget {
         clamp: true,
