@@ -11,6 +11,7 @@ use crate::pool::{Memory, OnOutage, Reach};
 use crate::{Seen, Span, span};
 
 const SECOND: i64 = 1_000_000;
+const GRACE_MS: u64 = 1_000;
 /// More than two looks at a lease are apart.
 const LOOK: i64 = 6 * SECOND;
 
@@ -264,6 +265,14 @@ impl World {
         totals
     }
 
+    /// Everyone was heard in the time of grace, and hears that it is over.
+    fn outlast_grace(&mut self) {
+        self.pass_time(2 * GRACE_MS as i64 * 1000);
+        for place in 0..self.gateways.len() {
+            self.speak(place);
+        }
+    }
+
     fn limit(&self) -> i128 {
         match &self.budget.limit {
             Limit::Money { amount, .. } => amount.units(),
@@ -382,7 +391,8 @@ fn play(window: Window, all: &[Happens]) {
         window,
         ..budget(money(100))
     };
-    let mut world = World::new(3, declared, 0);
+    let mut world = World::new(3, declared, GRACE_MS);
+    world.outlast_grace();
     for happens in all {
         let alive = |world: &World, by: usize| world.gateways[by].engine.is_some();
         match *happens {
@@ -411,6 +421,7 @@ fn play(window: Window, all: &[Happens]) {
             Happens::Flush if (0..3).all(|by| alive(&world, by)) => {
                 world.pool.flush();
                 (0..3).for_each(|by| world.speak(by));
+                world.outlast_grace();
             }
             Happens::Lose { by, arrived } if alive(&world, by) => {
                 let engine = world.engine(by);

@@ -292,6 +292,27 @@ async fn a_server_that_may_evict_what_was_granted_is_not_used() {
 }
 
 #[tokio::test]
+async fn a_user_of_its_own_needs_what_the_documentation_says() {
+    let document = include_str!("../../../../docs/rules.md");
+    let (_, told) = document.split_once("A user of its own needs `").unwrap();
+    let (told, _) = told.split_once('`').unwrap();
+    let server = Server::start(&[]);
+    let mut user = vec!["ACL", "SETUSER", "gateway", "on", ">word", "~test:*"];
+    user.extend(told.split(' '));
+    server.say(&user).await;
+    let config = config(&format!("redis://gateway:word@127.0.0.1:{}", server.port()), "gw", 600_000);
+    let mut link = Link::connect(&config).await.unwrap();
+    let id = epoch(&mut link, &config).await;
+    assert!(!id.starts_with('-'), "it may see which server it is");
+    let rolling = Ask {
+        keep: Keep::Unheard(90_000_000),
+        ..wants(2, 2, 1, 1, 9)
+    };
+    let reply = link.ask(&config, &id, &[wants(1, 1, 1, 1, 9), rolling]).await.unwrap();
+    assert_eq!(reply.answers, Some(vec![Answer::Granted { granted: 1, room: 9 }; 2]));
+}
+
+#[tokio::test]
 async fn counters_end_with_their_windows() {
     let server = Server::start(&[]);
     let config = config(&server.url(), "gw", 0);
