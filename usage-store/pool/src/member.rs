@@ -223,10 +223,11 @@ impl Member {
     }
 
     fn fail(&self, error: &Error, asks: &[Ask]) {
-        self.engine.lost(asks);
         self.counts.failures.fetch_add(1, Relaxed);
         let words: Arc<str> = error.to_string().into();
         let before = self.state.send_replace(Some(Arc::clone(&words)));
+        // Only now: who is refused for it can be told why.
+        self.engine.lost(asks);
         // Said once, not at every attempt.
         if before.is_none_or(|before| before != words) {
             tracing::error!(
