@@ -9,6 +9,7 @@ use tollgate_record::Name;
 use crate::field::Fields;
 use crate::ledger::{Ledger, Query};
 use crate::limits::Limits;
+use crate::pool::Pool;
 use crate::secret::{Pem, certificates};
 use crate::value::Value;
 
@@ -36,6 +37,8 @@ pub struct Gateway {
     pub ledger: Ledger,
     /// What SQL may use.
     pub query: Query,
+    /// Through which server it shares budgets with others, if it does.
+    pub pool: Option<Pool>,
     /// Provider of `/v1/*`, as declared; see [`crate::Resources::default_provider`].
     pub default_provider: Option<Name>,
 }
@@ -77,6 +80,7 @@ impl Default for Gateway {
             limits: Limits::default(),
             ledger: Ledger::default(),
             query: Query::default(),
+            pool: None,
             default_provider: None,
         }
     }
@@ -98,6 +102,7 @@ impl Gateway {
             limits: Limits::read(spec.map("limits")),
             ledger: Ledger::read(spec.map("ledger")),
             query: Query::read(spec.map("query")),
+            pool: Pool::read(spec.map("budgets")),
             default_provider: spec.name("default_provider"),
             listen,
         };

@@ -30,6 +30,7 @@ mod model_limits;
 mod names;
 mod nearest;
 mod places;
+pub mod pool;
 mod price;
 mod problem;
 pub mod provider;

@@ -140,7 +140,7 @@ impl Identified {
             body: &body,
         };
         self.allow_call(&asking, &asks, renamed.as_ref())?;
-        let permitted = self.permit(&asking, &mut asks)?;
+        let permitted = self.permit(&asking, &mut asks).await?;
         if permitted.downgraded_to.is_some() {
             renamed.clone_from(&permitted.downgraded_to);
         }

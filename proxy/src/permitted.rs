@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use tollgate_codec::{Endpoint, Request};
-use tollgate_record::admission::{Hold, Permit};
+use tollgate_record::admission::{Admission, Hold, Pending, Permit, Refusal};
 use tollgate_record::{Decision, Name};
 
 use crate::fault::Fault;
@@ -13,6 +13,10 @@ use crate::refusal::Refused;
 use crate::rules::{self, ModelList};
 use crate::told::{self, Told};
 use crate::upstream::Upstream;
+
+/// How often a call waits for shares of budgets before it is refused. Who waits is counted in what is asked for next, so two are enough but for calls that come
+/// while others wait.
+const ROUNDS: usize = 3;
 
 /// What is asked of whom, once that is known.
 pub(crate) struct Asking<'a> {
@@ -63,8 +67,16 @@ impl Identified {
     ///
     /// # Errors
     /// [`Fault::Refused`]; or that of a list that does not allow the model which a budget would have it ask.
-    pub(crate) fn permit(&mut self, asking: &Asking<'_>, asks: &mut Request) -> Result<Permitted, Fault> {
-        let mut permit = self.reserve(asking, asks)?;
+    pub(crate) async fn permit(&mut self, asking: &Asking<'_>, asks: &mut Request) -> Result<Permitted, Fault> {
+        let reserved = match self.reserve(asking, asks) {
+            // Boxed: what is rare shall not make every call's future larger.
+            Err(Refusal::Pending(pending)) => Box::pin(self.reserve_shared(asking, asks, pending)).await,
+            reserved => reserved,
+        };
+        let mut permit = reserved.map_err(|refusal| {
+            let at = SystemTime::now();
+            Fault::Refused(Box::new(Refused { refusal, at }))
+        })?;
         // Where the call is refused all the same, its row says what was decided before.
         self.decided = std::mem::take(&mut permit.decisions);
         if let Some(model) = &permit.model {
@@ -91,14 +103,22 @@ impl Identified {
     }
 
     /// Asks budgets and rate limits.
-    fn reserve(&self, asking: &Asking<'_>, asks: &Request) -> Result<Permit, Fault> {
+    fn reserve(&self, asking: &Asking<'_>, asks: &Request) -> Admission {
         let target = self.target(asking.start);
         let codec = &asking.provider.codec;
         let bounds = || codec.bounds(asking.endpoint, target, &self.head.headers, asking.body, asks);
-        let reserved = self.context.gateway.ledger.reserve(&self.intent, &bounds);
-        reserved.map_err(|refusal| {
-            let at = SystemTime::now();
-            Fault::Refused(Box::new(Refused { refusal, at }))
-        })
+        self.context.gateway.ledger.reserve(&self.intent, &bounds)
+    }
+
+    /// Asks again each time that shares of budgets were granted.
+    async fn reserve_shared(&self, asking: &Asking<'_>, asks: &Request, mut pending: Pending) -> Result<Permit, Refusal> {
+        for _ in 0..ROUNDS {
+            self.context.gateway.ledger.granted(&pending).await;
+            match self.reserve(asking, asks) {
+                Err(Refusal::Pending(more)) => pending = more,
+                decided => return decided,
+            }
+        }
+        Err(Refusal::Pending(pending))
     }
 }

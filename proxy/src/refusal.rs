@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tollgate_record::admission::{OverBudget, OverRate, RateKind, Refusal};
-use tollgate_record::{Decision, Timestamp};
+use tollgate_record::admission::{NotShared, OverBudget, OverRate, RateKind, Refusal, Unshared};
+use tollgate_record::{Decision, Name, Timestamp};
 
 use crate::fault::Code;
 
@@ -16,6 +16,9 @@ const RETRY_AFTER_CONCURRENCY: u64 = 1;
 
 /// When to try again where it is not known yet what is spent, in seconds.
 const RETRY_AFTER_UNLOADED: u64 = 1;
+
+/// When to try again where a share of a budget could not be had, in seconds.
+const RETRY_AFTER_UNSHARED: u64 = 1;
 
 /// A refusal, and when it was made.
 #[derive(Clone, Debug)]
@@ -29,7 +32,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(_) => Code::BudgetExceeded,
             Refusal::Unpriced(_) => Code::UnpricedModel,
-            Refusal::Unloaded { .. } => Code::BudgetUnavailable,
+            Refusal::Unloaded { .. } | Refusal::Pending(_) | Refusal::Unshared(_) => Code::BudgetUnavailable,
             Refusal::Rate(_) => Code::RateLimitExceeded,
         }
     }
@@ -39,7 +42,7 @@ impl Refused {
         match &self.refusal {
             Refusal::Budget(over) => over.status,
             Refusal::Unpriced(call) => call.status,
-            Refusal::Unloaded { .. } => 503,
+            Refusal::Unloaded { .. } | Refusal::Pending(_) | Refusal::Unshared(_) => 503,
             Refusal::Rate(_) => 429,
         }
     }
@@ -53,6 +56,11 @@ impl Refused {
             }
             Refusal::Unpriced(_) => None,
             Refusal::Unloaded { .. } => Some(RETRY_AFTER_UNLOADED),
+            Refusal::Pending(_) => Some(RETRY_AFTER_UNSHARED),
+            Refusal::Unshared(unshared) => Some(match unshared.why {
+                NotShared::Fresh(us) => seconds(Duration::from_micros(us)).max(RETRY_AFTER_UNSHARED),
+                NotShared::Away | NotShared::Contended => RETRY_AFTER_UNSHARED,
+            }),
             Refusal::Rate(over) => match (over.retry_us, over.state.of) {
                 (Some(us), _) => Some(seconds(Duration::from_micros(us))),
                 (None, RateKind::Concurrency) => Some(RETRY_AFTER_CONCURRENCY),
@@ -65,7 +73,7 @@ impl Refused {
     pub(crate) fn is_final(&self) -> bool {
         match &self.refusal {
             Refusal::Budget(_) | Refusal::Unpriced(_) => true,
-            Refusal::Unloaded { .. } => false,
+            Refusal::Unloaded { .. } | Refusal::Pending(_) | Refusal::Unshared(_) => false,
             Refusal::Rate(_) => self.retry_after().is_none(),
         }
     }
@@ -76,6 +84,8 @@ impl Refused {
             Refusal::Budget(over) => format!("budget:{}", over.budget),
             Refusal::Unpriced(call) => format!("budget:{}", call.budget),
             Refusal::Unloaded { budget } => format!("budget:{budget}"),
+            Refusal::Pending(pending) => format!("budget:{}", pending.budget),
+            Refusal::Unshared(unshared) => format!("budget:{}", unshared.budget),
             Refusal::Rate(over) => format!("rate_limit:{}", over.state.name),
         };
         Decision {
@@ -100,8 +110,29 @@ impl fmt::Display for Refused {
                 f,
                 "budget {budget} does not know yet what is spent of it, because the ledger's table is out of reach; try again"
             ),
+            Refusal::Pending(pending) => not_shared(&pending.budget, NotShared::Contended, f),
+            Refusal::Unshared(unshared) => {
+                let Unshared { budget, why } = &**unshared;
+                not_shared(budget, *why, f)
+            }
             Refusal::Rate(over) => rate(over, f),
         }
+    }
+}
+
+fn not_shared(budget: &Name, why: NotShared, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "budget {budget} is shared by several gateways, and this one ")?;
+    match why {
+        NotShared::Away => f.write_str(
+            "cannot be granted enough of it for this call, because the pool that they share (Redis) is out of reach; try again, or ask the operator to look at it",
+        ),
+        NotShared::Fresh(us) => write!(
+            f,
+            "is granted no more of it for {}, because the pool that they share (Redis) is new or was restarted, and every gateway has to say first what it \
+             holds; try again",
+            span(us)
+        ),
+        NotShared::Contended => f.write_str("was not granted enough of it for this call in time, since many calls want some at once; try again"),
     }
 }
 
@@ -169,7 +200,6 @@ fn rfc3339(instant: Timestamp) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use tollgate_record::Name;
     use tollgate_record::admission::{Measure, RateState, UnpricedCall};
 
     use super::*;
@@ -284,6 +314,32 @@ mod tests {
             (503, Some(1), false)
         );
         assert_eq!(&*refused.decision().policy, "budget:growth");
+    }
+
+    #[test]
+    fn a_share_that_cannot_be_had_is_tried_again() {
+        let unshared = |why| Refused {
+            refusal: Refusal::Unshared(Box::new(Unshared {
+                budget: name("growth"),
+                why,
+            })),
+            at: at(0),
+        };
+        for (why, retry_after, words) in [
+            (NotShared::Away, 1, "(Redis) is out of reach"),
+            (NotShared::Fresh(7_500_000), 8, "no more of it for 7.5 s"),
+            (NotShared::Fresh(1), 1, "is new or was restarted"),
+            (NotShared::Contended, 1, "many calls want some at once"),
+        ] {
+            let refused = unshared(why);
+            assert!(refused.to_string().starts_with("budget growth is shared by several gateways"));
+            assert!(refused.to_string().contains(words), "{refused}");
+            assert_eq!(
+                (refused.code(), refused.status(), refused.retry_after(), refused.is_final()),
+                (Code::BudgetUnavailable, 503, Some(retry_after), false)
+            );
+            assert_eq!(&*refused.decision().policy, "budget:growth");
+        }
     }
 
     #[test]

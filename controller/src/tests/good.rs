@@ -7,10 +7,11 @@ use tollgate_record::{Amount, Meter, Timestamp};
 use super::{load, prices};
 use crate::access::AccessMode;
 use crate::ledger::{Durability, Memory};
+use crate::pool::{OnOutage, Pool};
 use crate::table::{Addressing, Cloud, Credentials, Store, Table};
 use crate::template::{Codec, Dialect, Location, OnClientAbort, SHIPPED_TEMPLATES};
 use crate::upstream::{Auth, DEFAULT_SIGNED_SERVICE};
-use crate::{CallersMay, Gateway, KeyHash, Resources};
+use crate::{CallersMay, Gateway, KeyHash, Resources, Secret};
 
 pub(super) fn good(text: &str) -> Resources {
     match load(text.as_bytes()) {
@@ -135,9 +136,20 @@ spec:
   limits: {request_body_bytes_max: 1048576, header_read: 500ms, http2_streams_max: 16}
   ledger: {durability: power, flush: {rows: "${env:ROWS}", bytes: 1GB, interval: 5m}, table: "file:///var/lib/usage", sync_interval: 5ms}
   query: {timeout: 1m, memory: 2GiB, rows_max: 10, concurrency: 1, queue_max: 0}
+  budgets: {redis: {url: "rediss://gw:hunter2@redis.example.com:6380/2", prefix: "acme:prod", timeout: 100ms, grace: 5s, on_outage: refuse}}
 "#,
     );
     let gateway = resources.gateway;
+    let pool = gateway.pool.expect("it is configured");
+    assert!(!format!("{pool:?}").contains("hunter2"));
+    let expected = Pool {
+        url: Secret::new("rediss://gw:hunter2@redis.example.com:6380/2"),
+        prefix: "acme:prod".into(),
+        timeout: Duration::from_millis(100),
+        grace: Duration::from_secs(5),
+        on_outage: OnOutage::Refuse,
+    };
+    assert_eq!(pool, expected);
     assert_eq!(gateway.name.as_str(), "gw-1000");
     assert_eq!(
         gateway.listen.https.map(|address| address.to_string()).as_deref(),
@@ -153,6 +165,23 @@ spec:
     assert_eq!((gateway.ledger.flush.rows, gateway.ledger.flush.bytes), (1000, 1_000_000_000));
     assert_eq!(gateway.ledger.table, Some(Table::Folder("/var/lib/usage".into())));
     assert_eq!(gateway.query.memory, Memory::Bytes(2 << 30));
+}
+
+#[test]
+fn budgets_are_shared_only_where_a_server_is_named() {
+    assert_eq!(
+        good("kind: Gateway\nmetadata: {name: a}\nspec: {budgets: {}}").gateway.pool,
+        None
+    );
+    let named = good("kind: Gateway\nmetadata: {name: a}\nspec: {budgets: {redis: {url: \"valkey://10.0.0.7\"}}}");
+    let expected = Pool {
+        url: Secret::new("valkey://10.0.0.7"),
+        prefix: "tollgate".into(),
+        timeout: Duration::from_millis(250),
+        grace: Duration::from_secs(10),
+        on_outage: OnOutage::Leases,
+    };
+    assert_eq!(named.gateway.pool, Some(expected));
 }
 
 #[test]

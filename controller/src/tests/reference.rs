@@ -99,6 +99,8 @@ fn every_field_has_its_row() {
                 "spec.ledger.compaction",
                 "spec.ledger.store",
                 "spec.query",
+                "spec.budgets",
+                "spec.budgets.redis",
             ],
         ),
         (

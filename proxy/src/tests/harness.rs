@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tollgate_codec::Codec;
-use tollgate_record::admission::{Admission, Bounds, Hold, Permit};
+use tollgate_record::admission::{Admission, Bounds, Hold, Pending, Permit};
 use tollgate_record::{
     Amount, BoxFuture, CallId, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Receipt, Unavailable,
     Usage,
@@ -55,6 +55,9 @@ pub(crate) struct Memory {
     /// Calls that asked to be admitted, and calls that asked to be settled.
     pub(crate) admitting: watch::Sender<usize>,
     pub(crate) settling: watch::Sender<usize>,
+    /// Waits for shares of budgets, and how many of them may end.
+    pub(crate) granting: watch::Sender<usize>,
+    pub(crate) grant_gate: Arc<Semaphore>,
     /// Writes of a batch's results that were asked for.
     pub(crate) recording: watch::Sender<usize>,
     /// A write of results takes a permit each.
@@ -113,6 +116,8 @@ impl Memory {
             admitting: watch::Sender::new(0),
             settling: watch::Sender::new(0),
             recording: watch::Sender::new(0),
+            granting: watch::Sender::new(0),
+            grant_gate: Arc::new(Semaphore::new(0)),
             results_gate: Semaphore::new(Semaphore::MAX_PERMITS),
             results_fail: AtomicBool::new(false),
             fetched: Mutex::default(),
@@ -188,6 +193,14 @@ impl Ledger for Shared {
             Some(decide) => decide(intent, &bounds()),
             None => Ok(Permit::free()),
         }
+    }
+
+    fn granted(&self, _pending: &Pending) -> BoxFuture<'static, ()> {
+        let ledger = Arc::clone(&self.0);
+        Box::pin(async move {
+            ledger.granting.send_modify(|waits| *waits += 1);
+            ledger.grant_gate.acquire().await.unwrap().forget();
+        })
     }
 
     fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {

@@ -14,6 +14,7 @@ mod native;
 mod passing;
 mod proxies;
 mod refusing;
+mod sharing;
 mod shutdown;
 mod signing;
 mod tls;

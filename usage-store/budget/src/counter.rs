@@ -65,6 +65,8 @@ impl Standing {
     }
 }
 
+const _: () = assert!(size_of::<Counter>() <= 128, "a counter lies in two lines of the cache");
+
 /// Two lines of the cache, and no part of a third.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -80,6 +82,8 @@ pub(crate) struct Counter {
     pub(crate) holds: u32,
     /// The highest alert that was raised in this window, as a place in the budget's list plus one.
     pub(crate) alerted: u16,
+    /// Of a budget that gateways share: number of the lease; 0 if it has none.
+    pub(crate) lease: u32,
     /// Only of rolling windows.
     pub(crate) rolling: Option<Box<Rolling>>,
 }
@@ -297,6 +301,7 @@ impl Counters {
             refused: 0,
             holds: 0,
             alerted: 0,
+            lease: 0,
             rolling: wanted.rolling_us.map(|length_us| {
                 Box::new(Rolling {
                     length_us,

@@ -6,7 +6,7 @@
 //! 4. A budget that clamps gives a request without a limit of its own the largest limit whose worst case fits; below [`CLAMP_MIN`] tokens the call is
 //!    refused, since some providers take no smaller limit.
 
-use tollgate_record::admission::{Bounds, OverBudget, Refusal, UnpricedCall};
+use tollgate_record::admission::{Bounds, NotShared, OverBudget, Refusal, UnpricedCall, Unshared};
 use tollgate_record::rule::{Limit, Reservation, Tokens, Unpriced};
 use tollgate_record::{Name, Timestamp};
 
@@ -79,6 +79,15 @@ pub(crate) fn fits(rule: &BudgetRule, counter: &Counter, need: Need) -> bool {
     }
 }
 
+/// What a gateway must have been granted of a shared counter in all, for a call to pass; `None` if what the call needs is nothing.
+pub(crate) fn all(rule: &BudgetRule, counter: &Counter, need: Need) -> Option<i128> {
+    match rule.budget.reservation {
+        // Anything that is left.
+        Reservation::None => (need.estimate != 0).then(|| counter.own.saturating_add(1)),
+        _ => (need.aside != 0).then(|| counter.own.saturating_add(counter.reserved).saturating_add(need.aside)),
+    }
+}
+
 /// The largest limit of output tokens with which a call fits, at most `most`.
 pub(crate) fn clamp(most: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
     if !fits(CLAMP_MIN) {
@@ -96,8 +105,8 @@ pub(crate) fn clamp(most: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
     Some(good)
 }
 
-/// The refusal of a budget that does not have what is needed.
-pub(crate) fn over(rule: &BudgetRule, counter: &Counter, need: Need) -> Refusal {
+/// The refusal of a budget that does not have what is needed. `elsewhere` is what other gateways were granted of it beyond their rows.
+pub(crate) fn over(rule: &BudgetRule, counter: &Counter, need: Need, elsewhere: i128) -> Refusal {
     let budget = &rule.budget;
     let measure = |units| measure(&budget.limit, units);
     let resets = match &counter.rolling {
@@ -114,10 +123,18 @@ pub(crate) fn over(rule: &BudgetRule, counter: &Counter, need: Need) -> Refusal 
             .collect(),
         limit: measure(rule.limit),
         spent: measure(counter.spent()),
-        reserved: measure(counter.reserved),
+        reserved: measure(counter.reserved.saturating_add(elsewhere)),
         estimate: measure(need.estimate),
         resets: resets.map(Timestamp::from_unix_us),
         status: budget.status,
+    }))
+}
+
+/// The refusal of a shared budget of which no more can be had at the moment.
+pub(crate) fn unshared(rule: &BudgetRule, why: NotShared) -> Refusal {
+    Refusal::Unshared(Box::new(Unshared {
+        budget: rule.budget.name.clone(),
+        why,
     }))
 }
 

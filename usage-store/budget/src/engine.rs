@@ -1,4 +1,8 @@
-//! The engine: all counters under one lock, what calls hold of them, and the rules in force.
+//! The engine: all counters under one lock, what calls hold of them, and the rules in force. `engine/shared.rs` is what it does where gateways share budgets.
+
+mod shared;
+
+pub use shared::{Leases, Seen};
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +17,11 @@ use crate::Facts;
 use crate::bucket::{Buckets, Key, Taken};
 use crate::counter::{Counter, Counters, Slot, Standing, Sum, Wanted};
 use crate::decide::{self, Need, Pricing, WorstCase};
+use crate::lease::Lease;
 use crate::packed::pack;
 use crate::recent::Recent;
 use crate::rules::{BudgetRule, Matcher, RateRule, RuleId, Rules, limit_units, measure, measured};
+use crate::sharing::Sharing;
 use crate::window::{Span, span};
 
 /// Alerts that wait to be taken; further ones of the same moment are raised again when their counter moves.
@@ -47,6 +53,8 @@ struct State {
     spans: ByRule<Span>,
     /// Kept for its room.
     sought: Sought,
+    /// Only where gateways share budgets.
+    sharing: Option<Box<Sharing>>,
 }
 
 /// Numbers of definitions; never given twice.
@@ -150,6 +158,7 @@ impl Default for Engine {
                 refused: 0,
                 spans: ByRule::default(),
                 sought: Sought::default(),
+                sharing: None,
             }),
         }
     }
@@ -195,6 +204,7 @@ impl Engine {
             .collect();
         // What a load that failed has left.
         state.counters.retain(|counter| !fresh.contains(&counter.rule));
+        state.forget_leases();
         state.posting = Arc::clone(rules);
         fresh
     }
@@ -215,6 +225,7 @@ impl Engine {
             // An alert was raised when the row that crossed it was posted, by whoever did.
             let alerts = &rule.budget.alerts;
             counter.alerted = alerts.partition_point(|percent| crossed(counter.spent(), rule.limit, *percent)) as u16;
+            state.posted(rule, slot);
         }
     }
 
@@ -226,6 +237,8 @@ impl Engine {
             .counters
             .retain(|counter| ids.contains(&counter.rule) || counter.holds > 0);
         state.ids.loaded.retain(|id| ids.contains(&id));
+        state.forget_leases();
+        state.set_limits(&rules);
         state.posting = Arc::clone(&rules);
         drop(state);
         self.admitting.store(rules);
@@ -289,6 +302,9 @@ impl Engine {
                 });
             }
             let matched = state.counters_of(&rules, budgets, &facts);
+            if state.sharing.is_some() {
+                state.share(&matched)?;
+            }
             let call = Call {
                 key: &intent.identity.key_id,
                 model,
@@ -297,7 +313,8 @@ impl Engine {
             };
             let chosen = match state.choose(&matched, &call, worst) {
                 Ok(chosen) => chosen,
-                Err((slot, refusal)) => {
+                Err(Stopped::Lacks(lacks)) => return Err(state.pend(&lacks)),
+                Err(Stopped::Refused(Refused { slot, refusal, .. })) => {
                     state.refused += 1;
                     if let Some(counter) = state.counters.get_mut(slot) {
                         counter.refused += 1;
@@ -316,7 +333,13 @@ impl Engine {
                 counter.reserved = counter.reserved.saturating_add(need.aside);
                 counter.holds += 1;
                 held.push((slot, need.aside));
-                let left = rule.limit.saturating_sub(counter.spent()).saturating_sub(counter.reserved);
+                let mut left = rule.limit.saturating_sub(counter.spent()).saturating_sub(counter.reserved);
+                if let Some(sharing) = &mut state.sharing
+                    && rule.is_shared()
+                {
+                    left = left.min(sharing.left(counter));
+                    sharing.took(counter);
+                }
                 let rank = tightness(rule, left);
                 if tightest.is_none_or(|known| rank < known) {
                     tightest = Some(rank);
@@ -459,11 +482,18 @@ impl Engine {
                 counter.advance(span);
             }
         }
+        let State { counters, sharing, .. } = &mut *state;
+        let leased = |counter: &Counter| {
+            let lease = sharing.as_ref().and_then(|sharing| sharing.of(counter));
+            lease.is_some_and(Lease::holds_anything)
+        };
         let idle = |counter: &Counter| match &counter.rolling {
-            Some(_) => counter.own == 0 && counter.others == 0,
+            // What was granted of it is given back first.
+            Some(_) => counter.own == 0 && counter.others == 0 && !leased(counter),
             None => counter.span.end <= now.unix_us(),
         };
-        state.counters.retain(|counter| counter.holds > 0 || !idle(counter));
+        counters.retain(|counter| counter.holds > 0 || !idle(counter));
+        state.forget_leases();
     }
 
     /// Takes the alerts that were raised.
@@ -600,21 +630,18 @@ impl State {
     }
 
     /// How a call may pass: as it is, with a limit of its answer, or asking another model.
-    fn choose<'r>(
-        &self,
-        matched: &[(&'r BudgetRule, Slot)],
-        call: &Call<'_>,
-        worst: WorstCase,
-    ) -> Result<Chosen<'r>, (Slot, Refusal)> {
+    fn choose<'r>(&self, matched: &[(&'r BudgetRule, Slot)], call: &Call<'_>, worst: WorstCase) -> Result<Chosen<'r>, Stopped<'r>> {
         let refused = match self.attempt(matched, call, call.model, worst) {
             Ok(chosen) => return Ok(chosen),
-            Err(refused) => refused,
+            Err(Stopped::Refused(refused)) => refused,
+            // What the caller asked for may be had yet.
+            Err(lacks) => return Err(lacks),
         };
         let Action::Downgrade(cheaper) = &refused.rule.budget.action else {
-            return Err((refused.slot, refused.refusal));
+            return Err(refused.into());
         };
         if !call.bounds.takes_model || call.model == Some(cheaper) {
-            return Err((refused.slot, refused.refusal));
+            return Err(refused.into());
         }
         let worst = call.pricing.worst(Some(cheaper), call.bounds);
         match self.attempt(matched, call, Some(cheaper), worst) {
@@ -627,8 +654,9 @@ impl State {
                 chosen.model = Some(cheaper.clone());
                 Ok(chosen)
             }
+            Err(lacks @ Stopped::Lacks(_)) => Err(lacks),
             // What the caller asked for is what the refusal speaks of.
-            Err(_) => Err((refused.slot, refused.refusal)),
+            Err(Stopped::Refused(_)) => Err(refused.into()),
         }
     }
 
@@ -638,7 +666,7 @@ impl State {
         call: &Call<'_>,
         model: Option<&Name>,
         worst: WorstCase,
-    ) -> Result<Chosen<'r>, Refused<'r>> {
+    ) -> Result<Chosen<'r>, Stopped<'r>> {
         let mut max_tokens = None;
         let mut needs = self.needs(matched, call, &worst)?;
         let tight: Vec<_> = needs
@@ -656,6 +684,13 @@ impl State {
                 ..call.bounds.clone()
             };
             let most = worst.output_tokens / call.bounds.answers.max(1);
+            if self.sharing.is_some() {
+                let least = clamps.then(|| call.pricing.worst(model, &limited(decide::CLAMP_MIN)));
+                let lacks = self.lacks(&tight, call, least.as_ref());
+                if !lacks.is_empty() {
+                    return Err(Stopped::Lacks(lacks));
+                }
+            }
             if clamps {
                 max_tokens = decide::clamp(most, |tokens| {
                     let worst = call.pricing.worst(model, &limited(tokens));
@@ -669,7 +704,7 @@ impl State {
             }
             match (max_tokens, tight.first()) {
                 (Some(tokens), _) => needs = self.needs(matched, call, &call.pricing.worst(model, &limited(tokens)))?,
-                (None, Some(found)) => return Err(self.refused(found)),
+                (None, Some(found)) => return Err(self.refused(found).into()),
                 (None, None) => {}
             }
         }
@@ -721,7 +756,9 @@ impl State {
 
     fn fits(&self, found: &Match<'_>) -> bool {
         let counter = self.counters.get(found.slot);
-        counter.is_some_and(|counter| decide::fits(found.rule, counter, found.need))
+        counter.is_some_and(|counter| {
+            decide::fits(found.rule, counter, found.need) && (self.sharing.is_none() || self.covers(found, counter))
+        })
     }
 
     fn refused<'r>(&self, found: &Match<'r>) -> Refused<'r> {
@@ -732,7 +769,10 @@ impl State {
         Refused {
             rule: found.rule,
             slot: found.slot,
-            refusal: decide::over(found.rule, counter, found.need),
+            refusal: match self.unshared(found, counter) {
+                Some(why) => decide::unshared(found.rule, why),
+                None => decide::over(found.rule, counter, found.need, self.elsewhere(found, counter)),
+            },
         }
     }
 
@@ -781,6 +821,9 @@ impl State {
                     });
                 }
             }
+            if self.sharing.is_some() {
+                self.posted(rule, slot);
+            }
         }
     }
 
@@ -803,6 +846,28 @@ struct Refused<'r> {
     rule: &'r BudgetRule,
     slot: Slot,
     refusal: Refusal,
+}
+
+/// Why a call may not pass as it is.
+enum Stopped<'r> {
+    Refused(Refused<'r>),
+    /// It may pass when more was granted.
+    Lacks(Vec<Lacked<'r>>),
+}
+
+/// What a call lacks of a counter that gateways share.
+struct Lacked<'r> {
+    rule: &'r BudgetRule,
+    slot: Slot,
+    /// The least with which it passes, and what it would have.
+    least: i128,
+    wish: i128,
+}
+
+impl<'r> From<Refused<'r>> for Stopped<'r> {
+    fn from(refused: Refused<'r>) -> Self {
+        Self::Refused(refused)
+    }
 }
 
 // === impl ByRule ===
@@ -938,6 +1003,7 @@ fn describe(refusal: &Refusal) -> String {
         ),
         Refusal::Unpriced(call) => call.missing.clone(),
         Refusal::Unloaded { .. } => "what was spent is not known".to_owned(),
+        Refusal::Pending(_) | Refusal::Unshared(_) => "what gateways share of it is not known".to_owned(),
         Refusal::Rate(over) => format!("{} {}", over.state.limit, over.state.of.as_str()),
     }
 }

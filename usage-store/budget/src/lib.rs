@@ -13,7 +13,9 @@
 //! 3. It is given back when its row is posted, not before: what a call came to is never missing from both sums.
 //! 4. Under a budget with a worst case, `spent + reserved <= limit` after every admission. If rows cost no more than the worst case they were admitted
 //!    with, `spent <= limit` always.
-//! 5. One lock guards all counters. It is held for as long as a few counters take, never for I/O.
+//! 5. Where gateways [share](pool) budgets, each holds calls against what it was granted of a counter: `own + reserved <= granted`, and the sum of
+//!    all that is granted is within the limit, whatever the others do and however late their rows are seen.
+//! 6. One lock guards all counters. It is held for as long as a few counters take, never for I/O.
 
 pub mod backtest;
 mod bucket;
@@ -21,16 +23,19 @@ mod counter;
 mod decide;
 mod engine;
 mod facts;
+mod lease;
 mod packed;
+pub mod pool;
 mod recent;
 mod rules;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod window;
 
 pub use counter::{Standing, Sum};
 pub use decide::{Pricing, WorstCase};
-pub use engine::{Crossing, Engine};
+pub use engine::{Crossing, Engine, Leases, Seen};
 pub use facts::Facts;
 pub use rules::{BudgetRule, Matcher, RateRule, RuleId, Rules, measured};
 pub use window::{Span, span, step_us};

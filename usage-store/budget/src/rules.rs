@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tollgate_record::rule::{Budget, Limit, RateLimit, Tokens};
+use tollgate_record::rule::{Action, Budget, Limit, RateLimit, Tokens};
 use tollgate_record::{Amount, Record};
 
 use crate::Facts;
@@ -47,6 +47,13 @@ pub struct Rules {
 pub trait Matcher: Send + Sync + 'static {
     /// Places of the budgets, ascending, then places of the rate limits, ascending; each in its list.
     fn matching(&self, facts: &Facts<'_>) -> Arc<(Vec<u32>, Vec<u32>)>;
+}
+
+impl BudgetRule {
+    /// Whether gateways have to be granted shares of it, where there are several: what refuses nothing needs none.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.budget.action != Action::Warn
+    }
 }
 
 /// What a row adds to a counter of a limit: 10^-12 of its currency, tokens, or calls.

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod shared;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

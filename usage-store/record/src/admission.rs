@@ -113,6 +113,39 @@ pub enum Refusal {
         /// Name of the budget.
         budget: Name,
     },
+    /// Not decided yet: more of a budget that gateways share has been asked for. Whoever has [waited](crate::Ledger::granted) for that asks again.
+    Pending(Pending),
+    /// A budget that gateways share has not enough granted to this one, and no more can be had at the moment.
+    Unshared(Box<Unshared>),
+}
+
+/// What has been asked for of budgets that gateways share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The first budget that lacks something.
+    pub budget: Name,
+    /// The ledger's numbers of what was asked for.
+    pub tickets: Vec<(u32, u64)>,
+}
+
+/// A budget of which this gateway cannot be granted more at the moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unshared {
+    /// Name of the budget.
+    pub budget: Name,
+    /// Why.
+    pub why: NotShared,
+}
+
+/// Why no more of a shared budget can be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotShared {
+    /// The pool out of which gateways are granted shares is out of reach.
+    Away,
+    /// The pool has lost what it knew, or never knew anything, and waits for every gateway to say what it holds: for so many microseconds.
+    Fresh(u64),
+    /// Others were faster, several times.
+    Contended,
 }
 
 /// A budget that does not have what a call could come to.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admission::{Admission, Bounds, Hold, Permit};
+use crate::admission::{Admission, Bounds, Hold, Pending, Permit};
 use crate::{
     Amount, Call, CallId, Caller, CostStatus, Decision, FetchedResults, Identity, Name, Outcome, RequestId, Timestamp, Usage,
 };
@@ -99,10 +99,20 @@ pub trait Ledger: Send + Sync + 'static {
     /// rule is for the call.
     ///
     /// # Errors
-    /// Why it may not.
+    /// Why it may not. [`Pending`] says that this is not decided: then [`Ledger::granted`] is waited for, and the call reserved again.
     fn reserve(&self, intent: &Intent, bounds: &dyn Fn() -> Bounds) -> Admission {
         let (_, _) = (intent, bounds);
         Ok(Permit::free())
+    }
+
+    /// Waits until what [`Ledger::reserve`] has asked for of shared budgets is granted, or is known not to be. Then the call is reserved again. The wait is bounded by
+    /// the time in which the pool has to answer.
+    ///
+    /// # Cancel safety
+    /// Safe: what is granted meanwhile is kept.
+    fn granted(&self, pending: &Pending) -> BoxFuture<'static, ()> {
+        let _ = pending;
+        Box::pin(std::future::ready(()))
     }
 
     /// Records that a call is about to be forwarded; `hold` is what was set aside for it.
