@@ -11,6 +11,7 @@ mod exporters;
 mod import;
 mod limits;
 mod metrics;
+mod pool;
 mod prices;
 mod quickstart;
 mod reload;

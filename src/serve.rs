@@ -18,6 +18,7 @@ use crate::check::environment;
 use crate::data::{Addresses, admin_token, token_file};
 use crate::exporters::Exporters;
 use crate::metrics::Metrics;
+use crate::pool::Sharing;
 
 /// How long exporters and alerts may wait for answers to what is under way after a signal to stop.
 const EXPORT_DRAIN: Duration = Duration::from_secs(5);
@@ -53,6 +54,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     };
     let store = Arc::new(Store::open(ledger, prices).await?);
     store.set_limits(crate::limits::book(&resources)?);
+    let mut sharing = Sharing::start(&gateway, &store).await?;
     // Before anything listens: no call passes a budget that does not know what was spent.
     store
         .set_rules(resources.budgets.clone(), resources.rate_limits.clone())
@@ -83,7 +85,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
             .with_graceful_shutdown(side_servers.clone().cancelled_owned())
             .into_future(),
     );
-    let metrics = Metrics::new(&store, &engine, proxy.handle().watcher(), &exporters, calls);
+    let metrics = Metrics::new(&store, &engine, proxy.handle().watcher(), &exporters, calls, sharing.member());
     let health = crate::admin::router(&store, metrics, Token::new(&token));
     let admin = tokio::spawn(
         axum::serve(admin, health)
@@ -124,6 +126,7 @@ pub(crate) async fn serve(config: &Path, data: &Path, announce: Option<&dyn Fn(&
     tracing::info!(calls_cut = drained.calls_cut, "calls have ended");
     stop.cancel();
     let _ = reload.await;
+    sharing.close().await;
     tokio::join!(exporters.close(EXPORT_DRAIN), alerts.close(EXPORT_DRAIN));
     engine.shutdown(QUERY_DRAIN).await;
     side_servers.cancel();

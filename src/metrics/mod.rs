@@ -17,7 +17,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use tollgate_budget::pool::Reach;
 use tollgate_exporters::prometheus::{Calls, Shown};
+use tollgate_pool::Member;
 use tollgate_proxy::Watcher;
 use tollgate_query_api::Engine;
 use tollgate_usage_store::Store;
@@ -46,6 +48,8 @@ struct Figures {
     ledger: tollgate_usage_store::Stats,
     queries: tollgate_query_api::Stats,
     proxy: tollgate_proxy::Stats,
+    /// None where budgets are not shared.
+    pool: Option<tollgate_pool::Stats>,
     named: Named,
     /// When they were read, and when the process started, in microseconds since 1970.
     now_us: u64,
@@ -151,6 +155,22 @@ const METRICS: &[Metric] = metrics! {
         |f| Value::Whole(f.ledger.budget_compared);
     Counter budget_drifts "Counters that were not the sum of their rows: a defect, whose numbers are in the log." "increase(tollgate_budget_drifts_total[1h]) > 0"
         |f| Value::Whole(f.ledger.budget_drifts);
+    Gauge budget_pool_reachable "1 if the server through which gateways share budgets answers and grants, or budgets are not shared; else 0." "tollgate_budget_pool_reachable < 1"
+        |f| Value::Whole(f.pool.as_ref().map_or(1, |pool| u64::from(pool.reach == Reach::Up)));
+    Gauge budget_pool_leases "Counters that this gateway was granted something of." ""
+        |f| Value::Whole(f.pool.as_ref().map_or(0, |pool| pool.leases.granted));
+    Gauge budget_pool_live_gateways "Gateways that the server has heard lately." ""
+        |f| Value::Whole(f.pool.as_ref().map_or(0, |pool| pool.leases.live));
+    Counter budget_pool_questions "Questions for shares of budgets." ""
+        |f| Value::Whole(f.pool.as_ref().map_or(0, |pool| pool.questions));
+    Counter budget_pool_batches "Batches in which they were asked, those without any included." ""
+        |f| Value::Whole(f.pool.as_ref().map_or(0, |pool| pool.batches));
+    Counter budget_pool_wait_seconds "Seconds that answers to these took, together." ""
+        |f| Value::Seconds(f.pool.as_ref().map_or(0, |pool| pool.waited_us));
+    Counter budget_pool_failures "Connections to the server and batches that failed." "increase(tollgate_budget_pool_failures_total[5m]) > 3"
+        |f| Value::Whole(f.pool.as_ref().map_or(0, |pool| pool.failures));
+    Counter budget_pool_epochs "Times that the server was new to this gateway: one start, and each loss of its data." ""
+        |f| Value::Whole(f.pool.as_ref().map_or(0, |pool| pool.epochs));
     Gauge queries_running "Queries that run now." ""
         |f| Value::Whole(f.queries.running);
     Gauge queries_waiting "Queries that wait to run." ""
@@ -186,6 +206,7 @@ pub(crate) struct Metrics {
     proxy: Watcher,
     exporters: Weak<Exporters>,
     calls: Arc<Calls>,
+    pool: Option<Arc<Member>>,
     started_us: u64,
 }
 
@@ -202,8 +223,10 @@ impl Metrics {
         proxy: Watcher,
         exporters: &Arc<Exporters>,
         calls: Arc<Calls>,
+        pool: Option<Arc<Member>>,
     ) -> Self {
         Self {
+            pool,
             exporters: Arc::downgrade(exporters),
             calls,
             store: Arc::downgrade(store),
@@ -224,6 +247,7 @@ impl Metrics {
             ledger: store.stats(),
             queries: engine.stats(),
             proxy: self.proxy.stats()?,
+            pool: self.pool.as_ref().map(|member| member.stats()),
             named: Named {
                 exporters,
                 budgets: store.fullest_budgets(),
@@ -322,6 +346,7 @@ mod tests {
             },
             queries: tollgate_query_api::Stats::default(),
             proxy: tollgate_proxy::Stats::default(),
+            pool: None,
             named: Named::default(),
             now_us: 50_250_000,
             started_us: 7_000_000,
@@ -381,7 +406,18 @@ mod tests {
         assert!(text.ends_with("# EOF\n"));
         for metric in METRICS {
             let units = [
-                "bytes", "seconds", "rows", "calls", "seq", "version", "poisoned", "urls", "counters",
+                "bytes",
+                "seconds",
+                "rows",
+                "calls",
+                "seq",
+                "version",
+                "poisoned",
+                "urls",
+                "counters",
+                "reachable",
+                "leases",
+                "gateways",
             ];
             let of_a_kind = metric.kind == Kind::Counter
                 || units.iter().any(|unit| metric.name.contains(unit))

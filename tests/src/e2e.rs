@@ -58,6 +58,7 @@ behaviours!(
     reload,
     rerate,
     sdks,
+    shared,
     shutdown,
     sigv4,
     sql,

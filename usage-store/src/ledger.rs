@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
-use tollgate_record::admission::{Admission, Bounds, Hold};
+use tollgate_record::admission::{Admission, Bounds, Hold, Pending};
 use tollgate_record::{
     BoxFuture, CallId, Cost, CostStatus, Ending, FetchedResults, Intent, Ledger, Name, OpenCall, Outcome, Payer, Receipt, Record,
     Unavailable, Usage,
@@ -62,6 +62,10 @@ impl Ledger for Handle {
             intent,
         };
         budgets.engine.reserve(intent, bounds, &pricing)
+    }
+
+    fn granted(&self, pending: &Pending) -> BoxFuture<'static, ()> {
+        Box::pin(self.shared.budgets().engine.granted(pending))
     }
 
     fn admit_held(&self, intent: Intent, hold: Option<Box<dyn Hold>>) -> BoxFuture<'_, Result<Box<dyn OpenCall>, Unavailable>> {

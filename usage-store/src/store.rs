@@ -395,6 +395,11 @@ impl Store {
         self.shared.recorder.log.sync()
     }
 
+    /// The counters of budgets: where gateways share them, whoever speaks to the pool needs these, before the first rules are set.
+    pub fn budget_engine(&self) -> Arc<tollgate_budget::Engine> {
+        Arc::clone(&self.shared.budgets().engine)
+    }
+
     /// How much of each budget's limit its fullest counter has used, in thousandths.
     pub fn fullest_budgets(&self) -> Vec<(Name, u64)> {
         self.shared.budgets().engine.fullest()

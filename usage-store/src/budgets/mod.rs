@@ -33,7 +33,7 @@ use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::prelude::SessionContext;
 use tokio_util::sync::CancellationToken;
 use tollgate_budget::{BudgetRule, Engine, Rules, Span, Standing, Sum, span};
-use tollgate_record::rule::{Budget, Limit, RateLimit, Window};
+use tollgate_record::rule::{Budget, Dimension, Limit, RateLimit, Window};
 use tollgate_record::{Name, Timestamp};
 
 use self::matcher::Compiled;
@@ -153,7 +153,14 @@ impl Shared {
                 Some(span) => self.sums(&rule.budget, span, &seen).await,
             };
             match loaded {
-                Ok(sums) => engine.load(rule, now, &sums),
+                Ok(sums) => {
+                    engine.load(rule, now, &sums);
+                    if let Some(span) = span(&rule.budget.window, now)
+                        && let Err(error) = self.tell_others(rule, span, &seen).await
+                    {
+                        tracing::warn!(budget = %rule.budget.name, error = %chain(&error), "what other gateways have spent is read at the next comparison");
+                    }
+                }
                 Err(error) => {
                     whole = false;
                     tracing::error!(budget = %rule.budget.name, error = %chain(&error), "what a budget has spent could not be read, so its calls are refused until it can");
@@ -236,6 +243,7 @@ impl Shared {
             for span in spans {
                 let sums = self.sums(&rule.budget, span, &seen).await?;
                 drifts += self.compare(rule, span, &seen.standings, sums, expected);
+                self.tell_others(rule, span, &seen).await?;
             }
         }
         engine.forget_ended(now);
@@ -302,6 +310,42 @@ impl Shared {
         let is_rolling = matches!(budget.window, Window::Rolling { .. });
         self.sums_of(budget, &sql::sums(budget, span, self.instance()), is_rolling, seen)
             .await
+    }
+
+    /// Where gateways share budgets, tells the engine what the rows of each other one come to in a window.
+    async fn tell_others(&self, rule: &BudgetRule, span: Span, seen: &Seen) -> Result<(), Error> {
+        let engine = &self.budgets().engine;
+        if engine.reach().is_none() {
+            return Ok(());
+        }
+        // The same counters, further kept apart by gateway.
+        let budget = Budget {
+            per: rule
+                .budget
+                .per
+                .iter()
+                .cloned()
+                .chain([Dimension::Column("instance")])
+                .collect(),
+            ..rule.budget.clone()
+        };
+        let sums = self
+            .sums_of(&budget, &sql::others(&budget, span, self.instance()), false, seen)
+            .await?;
+        let mut others: BTreeMap<Vec<Option<Box<str>>>, Vec<(Name, i128)>> = BTreeMap::new();
+        for sum in sums {
+            let mut values = sum.values;
+            if let Some(Some(instance)) = values.pop()
+                && let Ok(instance) = Name::new(&instance)
+            {
+                others.entry(values).or_default().push((instance, sum.others));
+            }
+        }
+        let told = others
+            .into_iter()
+            .map(|(values, others)| tollgate_budget::Seen { values, others });
+        engine.saw(rule, span, told.collect());
+        Ok(())
     }
 
     /// The sums that a query of a budget gives; `has_steps` says whether it has column `step`.

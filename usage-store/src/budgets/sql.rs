@@ -72,6 +72,20 @@ pub(super) fn hours(budget: &Budget, from: Timestamp, to: Timestamp) -> String {
     grouped(budget, span, Some(HOUR_US), counts)
 }
 
+/// The same without steps, of others' rows only.
+pub(super) fn others(budget: &Budget, span: Span, instance: &Name) -> String {
+    let not_own = format!("instance <> {}", quoted(instance.as_str()));
+    let budget = Budget {
+        when: Some(match &budget.when {
+            Some(when) => format!("({when}) AND {not_own}").into(),
+            None => not_own.into(),
+        }),
+        ..budget.clone()
+    };
+    let counts = ["0 AS own".to_owned(), format!("sum({}) AS others", measure(&budget.limit))];
+    grouped(&budget, span, None, counts)
+}
+
 fn grouped(budget: &Budget, span: Span, step_us: Option<i64>, counts: [String; 2]) -> String {
     let dimensions: Vec<String> = budget.per.iter().map(tollgate_record::rule::Dimension::text).collect();
     let mut columns: Vec<String> = dimensions
