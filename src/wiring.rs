@@ -7,6 +7,7 @@ use http::HeaderValue;
 use tollgate_codec as codec;
 use tollgate_controller as controller;
 use tollgate_controller::access::{AccessControl, AccessMode};
+use tollgate_controller::exporter::{Destination, Signal};
 use tollgate_controller::gateway;
 use tollgate_controller::ledger::{Durability, Memory};
 use tollgate_controller::table::{self, Table};
@@ -26,8 +27,14 @@ pub(crate) fn snapshot(resources: &Resources) -> anyhow::Result<proxy::Snapshot>
         .map(|declared| provider(declared, &resources.templates))
         .collect::<Result<Vec<_>, _>>()?;
     let keys = resources.keys.iter().map(key).collect();
-    let snapshot = proxy::Snapshot::new(providers, keys, resources.gateway.default_provider.as_ref())?;
+    let snapshot = proxy::Snapshot::new(providers, keys, resources.gateway.default_provider.as_ref())?
+        .with_traced_attempts(resources.exporters.iter().any(sends_traces));
     Ok(snapshot.with_proxies(resources.proxies.iter().map(llm_proxy).collect())?)
+}
+
+/// Whether an exporter sends spans of calls.
+fn sends_traces(exporter: &controller::Exporter) -> bool {
+    matches!(&exporter.destination, Destination::Otlp(otlp) if otlp.signals.contains(&Signal::Traces))
 }
 
 /// Listeners and limits of the request path.

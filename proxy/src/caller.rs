@@ -15,7 +15,6 @@ const AGENT: &str = "x-tollgate-agent";
 const SESSION: &str = "x-tollgate-session";
 const TAGS: &str = "x-tollgate-tags";
 const PARENT_CALL_ID: &str = "x-tollgate-parent-call-id";
-const TRACEPARENT: &str = "traceparent";
 /// Longest JSON object of tags, in bytes.
 const TAGS_BYTES_MAX: usize = 8 * 1024;
 /// Longest key or value of a tag, in bytes.
@@ -58,7 +57,7 @@ pub(crate) fn describe(caller: &mut Caller, headers: &HeaderMap, key: &Key) -> R
         let id = text.parse::<CallId>().map_err(|_| bad(PARENT_CALL_ID, "it is no UUID"))?;
         caller.parent_call_id = Some(id);
     }
-    if let Some(value) = headers.get(HeaderName::from_static(TRACEPARENT))
+    if let Some(value) = headers.get(traceparent::TRACEPARENT)
         && let Some((trace_id, span_id)) = traceparent::parse(value.as_bytes())
     {
         caller.trace_id = Some(trace_id);
@@ -136,7 +135,7 @@ mod tests {
             (SESSION, "s-1"),
             (TAGS, r#"{"feature":"search"}"#),
             (PARENT_CALL_ID, "0190163d-8694-739b-aea5-966c26f8ad91"),
-            (TRACEPARENT, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ];
         let caller = described(CallersMay::ALL, &headers).unwrap();
         assert_eq!(caller.user.unwrap().as_str(), "ann");

@@ -22,7 +22,7 @@ use crate::results_url::ResultsUrl;
 use crate::route::{self, Route};
 use crate::sending::{Draft, Outgoing};
 use crate::upstream::Upstream;
-use crate::{abandon, answer, caller, headers};
+use crate::{abandon, answer, caller, headers, traceparent};
 
 /// A call of a known key. Boxed wherever it goes: it is large, and moves often. Not `Debug`: the head holds the gateway key.
 pub(crate) struct Identified {
@@ -357,6 +357,9 @@ impl Identified {
     ) -> Result<Outgoing, Fault> {
         let mut sent: HeaderMap = std::mem::take(&mut self.head.headers);
         headers::towards_upstream(&mut sent, provider.credential.as_ref());
+        if self.context.snapshot.traces_attempts() {
+            traceparent::continue_at(&mut sent, &self.intent);
+        }
         if edits {
             // An answer can only be changed where it is not compressed.
             sent.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
@@ -388,7 +391,7 @@ fn decision(fault: &Fault) -> Option<Decision> {
     };
     Some(Decision {
         policy: policy.into(),
-        action: "refused".into(),
+        action: "refuse".into(),
         detail: Some(fault.to_string().into()),
     })
 }

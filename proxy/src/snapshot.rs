@@ -26,6 +26,7 @@ pub struct Snapshot {
     context_bytes_max: usize,
     default_provider: Option<Arc<Upstream>>,
     keys: Keys,
+    traces_attempts: bool,
 }
 
 /// What a context leads to.
@@ -57,6 +58,7 @@ impl Snapshot {
             context_bytes_max: 0,
             default_provider: None,
             keys,
+            traces_attempts: false,
         };
         for provider in providers {
             let key = TransportKey::new(provider.timeouts.connect, provider.extra_roots.as_ref())?;
@@ -73,6 +75,18 @@ impl Snapshot {
             Some(name) => Some(snapshot.named_default(name)?),
         };
         Ok(snapshot)
+    }
+
+    /// Whether spans of calls are exported, so that upstreams are told the span of the attempt as their parent, instead of the caller's.
+    #[must_use]
+    pub const fn with_traced_attempts(mut self, traced: bool) -> Self {
+        self.traces_attempts = traced;
+        self
+    }
+
+    /// Whether upstreams are told the span of the attempt.
+    pub(crate) const fn traces_attempts(&self) -> bool {
+        self.traces_attempts
     }
 
     /// Adds contexts over the providers.

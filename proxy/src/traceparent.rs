@@ -1,6 +1,41 @@
-//! Reads a W3C `traceparent` (Trace Context, section 3.2). The header itself is passed on untouched.
+//! Reads a W3C `traceparent` (Trace Context, section 3.2), and writes the one for an upstream. Where no spans are exported the header is passed on
+//! untouched: a parent that nobody has seen would tear the caller's trace apart.
 
-use tollgate_record::Name;
+use std::fmt::Write as _;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tollgate_record::{Intent, Name};
+
+/// The header.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What vendors add to it; means nothing without a valid `traceparent` (section 3.3).
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+/// Bit 0 of the flags: the caller may have recorded its part.
+const SAMPLED: &str = "01";
+
+/// Puts the span of the call's attempt in the caller's place (section 4.3); a request without a caller's trace is one of its own, as exporters tell it.
+pub(crate) fn continue_at(headers: &mut HeaderMap, intent: &Intent) {
+    let mut value = String::with_capacity(55);
+    let (trace, flags) = match &intent.caller.trace_id {
+        Some(trace) => (trace.as_str().to_owned(), flags(headers)),
+        None => {
+            headers.remove(TRACESTATE);
+            (intent.request_id.uuid().simple().to_string(), SAMPLED.to_owned())
+        }
+    };
+    let span = u64::from_be_bytes(intent.call_id.attempt_span());
+    write!(value, "00-{trace}-{span:016x}-{flags}").expect("a string takes everything");
+    headers.insert(
+        TRACEPARENT,
+        HeaderValue::from_str(&value).expect("hexadecimal digits and dashes"),
+    );
+}
+
+/// The caller's flags: two digits after its span.
+fn flags(headers: &HeaderMap) -> String {
+    let value = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.get(53..55)).unwrap_or(SAMPLED).to_owned()
+}
 
 /// Trace id and parent span id; `None` for what the specification calls invalid.
 pub(crate) fn parse(value: &[u8]) -> Option<(Name, Name)> {

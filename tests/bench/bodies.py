@@ -84,6 +84,20 @@ def completion(size):
     return _padded(encoded, size)
 
 
+def budgets(count=1000):
+    """As many budgets, none of which is ever spent; the last five are for every call of gateway.yaml's key."""
+    each = "apiVersion: tollgate/v1\nkind: Budget\nmetadata: {{name: {}}}\nspec: {{when: \"{}\", per: [{}], limit: {}, window: {}}}\n"
+    ours = [
+        ("user-day", "team = 'growth'", "user_id", "1000000 USD", "day"),
+        ("user-month", "team = 'growth'", "user_id", "1000000 USD", "month"),
+        ("user-tokens", "team = 'growth' AND provider_name = 'openai'", "user_id", "{tokens: 1000000000000}", "month"),
+        ("user-calls", "team = 'growth'", "user_id", "{calls: 1000000000}", "24h"),
+        ("team-month", "true", "team", "1000000 USD", "month"),
+    ]
+    others = [(f"other-{n:03}", f"team = 'other-{n:03}'", "user_id", "1000000 USD", "month") for n in range(count - len(ours))]
+    return "---\n".join(each.format(*budget) for budget in others + ours)
+
+
 def stream():
     """A streamed chat completion of CHUNKS content chunks, as one text."""
 

@@ -30,6 +30,13 @@ def summarize(result):
         summary["cpu_ratio"] = spread([theirs / ours for ours, theirs in pairs(result, "proxy_us_per_request")])
         if result["goal"]:
             summary["goal_met"] = summary["ratio"]["median"] >= result["goal"]
+    if result["kind"] == "beside":
+        summary["ratio"] = spread([on / off for on, off in pairs(result, "requests_per_second", "with", "without")])
+        summary["cpu_ratio"] = spread([off / on for on, off in pairs(result, "proxy_us_per_request", "with", "without")])
+        summary["goal_met"] = summary["ratio"]["median"] >= result["goal"]
+    if result["kind"] == "lag":
+        summary["lag_max_us"] = spread(of(result, "tollgate", "lag_max_us"))
+        summary["goal_met"] = summary["lag_max_us"]["max"] < result["goal_us"]
     if result["kind"] == "latency":
         for proxy in sorted(subjects & {"tollgate", "nginx"}):
             for field in ("p50_us", "p99_us"):
@@ -62,7 +69,7 @@ def _subjects(result):
 
 def render(name, question, result):
     lines = [f"### {name}: {question}", ""]
-    lines += {"throughput": _throughput, "latency": _latency, "idle": _idle}[result["kind"]](result)
+    lines += {"throughput": _throughput, "latency": _latency, "idle": _idle, "beside": _beside, "lag": _lag}[result["kind"]](result)
     foreign = max((run.get("foreign_percent", 0) for run in result["runs"]), default=0)
     if foreign > FOREIGN_PERCENT_MAX:
         lines += ["", f"Not to be trusted: other processes used up to {foreign:.0f} % of a core meanwhile."]
@@ -75,6 +82,46 @@ def _goal(result, text):
 
 
 def _throughput(result):
+    lines = _speeds(result)
+    summary = result["summary"]
+    if "ratio" in summary:
+        goal = _goal(result, f"at least {result['goal']:.2f}") if result["goal"] else ""
+        lines += ["", f"Throughput, tollgate / nginx, pair by pair: {_given(summary['ratio'])}.{goal}"]
+        lines.append(f"The same by CPU time a request: {_given(summary['cpu_ratio'])}.")
+        for subject in ("nginx", "tollgate"):
+            share = median(of(result, subject, "proxy_percent"))
+            if share < SATURATED_PERCENT:
+                lines.append(f"{subject} used {share:.0f} % of its core only: it waited for client and upstream, or for processes of others.")
+    return lines + _ledger(result)
+
+
+def _beside(result):
+    lines = _speeds(result)
+    summary = result["summary"]
+    goal = _goal(result, f"at least {result['goal']:.2f}")
+    lines += ["", f"Throughput, with / without, pair by pair: {_given(summary['ratio'], 3)}.{goal}"]
+    lines.append(f"The same by CPU time of the whole process a request: {_given(summary['cpu_ratio'], 3)}.")
+    return lines + _exports(result) + _ledger(result)
+
+
+def _lag(result):
+    heads = ["calls/s", "samples", "lag, median, s", "lag, at most, s", "rows, at most", "calls: median, us", "p99, us"]
+    rows = [
+        [
+            f"{result['rate']:,}", run["samples"], f"{run['lag_median_us'] / 1e6:.2f}", f"{run['lag_max_us'] / 1e6:.2f}", f"{run['lag_rows_max']:,}",
+            f"{run['p50_us']:,.0f}", f"{run['p99_us']:,.0f}",
+        ]
+        for run in result["runs"]
+    ]  # fmt: skip
+    return [_table(heads, rows), "", _goal(result, f"under {result['goal_us'] / 1e6:.0f} s").strip()] + _exports(result) + _ledger(result)
+
+
+def _exports(result):
+    runs = [run["exports"] for run in result["runs"] if "exports" in run]
+    return ["", f"Delivered: {sum(run['delivered'] for run in runs):,} rows in all, every one of the ledger's, none twice by the exporter's count."] if runs else []
+
+
+def _speeds(result):
     rows = []
     for subject in _subjects(result):
         rows.append([
@@ -88,17 +135,7 @@ def _throughput(result):
         ])  # fmt: skip
     heads = ["", "requests/s", "median, ms", "p99, ms", "proxy's core, %", "proxy's CPU, us/request", "upstream, % of its core"]
     lines = [f"Upstream: {result['upstream']}; {result['connections']} connections. Figures are min / median / max of the runs.", ""]
-    lines.append(_table(heads, rows))
-    summary = result["summary"]
-    if "ratio" in summary:
-        goal = _goal(result, f"at least {result['goal']:.2f}") if result["goal"] else ""
-        lines += ["", f"Throughput, tollgate / nginx, pair by pair: {_given(summary['ratio'])}.{goal}"]
-        lines.append(f"The same by CPU time a request: {_given(summary['cpu_ratio'])}.")
-        for subject in ("nginx", "tollgate"):
-            share = median(of(result, subject, "proxy_percent"))
-            if share < SATURATED_PERCENT:
-                lines.append(f"{subject} used {share:.0f} % of its core only: it waited for client and upstream, or for processes of others.")
-    return lines + _ledger(result)
+    return [*lines, _table(heads, rows)]
 
 
 def _latency(result):

@@ -1,9 +1,11 @@
 """What is measured: each scenario alternates between the subjects and returns plain data for report.py."""
 
 import contextlib
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import bodies
 import ledger
@@ -43,6 +45,34 @@ class Latency:
 
 
 @dataclass
+class Beside:
+    """What something that is switched on costs the request path: the gateway with it and without, in turn."""
+
+    name: str
+    question: str
+    request: bytes
+    answer: bytes
+    configs: dict[str, str]  # resources beside gateway.yaml, by the names of their files
+    goal: float
+    exports: bool = False
+    connections: int = 64
+
+
+@dataclass
+class Lag:
+    """How far an exporter is behind while calls arrive at a constant rate."""
+
+    name: str
+    question: str
+    request: bytes
+    answer: bytes
+    configs: dict[str, str]
+    rate: int = 5000
+    connections: int = 64
+    goal_us: int = 2_000_000
+
+
+@dataclass
 class Idle:
     """Memory of streams that are held open."""
 
@@ -54,6 +84,8 @@ class Idle:
     directives: str = "chunks=100; stall_after=3"
     events: int = 3
 
+
+EXPORTER = (Path(__file__).parent / "exporter.yaml").read_text()
 
 SCENARIOS = [
     Throughput("json", "1 KB in, 1 KB out", bodies.request(1024), "constant", bodies.completion(1024), goal=0.5),
@@ -71,6 +103,15 @@ SCENARIOS = [
         stream=True, goal=2 / 3,
     ),
     Latency("latency", "added latency at 1,000 requests/s, 1 KB in, 1 KB out", bodies.request(1024), bodies.completion(1024)),
+    Beside(
+        "budgets", "with 1,000 budgets defined, five of them for each call", bodies.request(1024), bodies.completion(1024), {"budgets.yaml": bodies.budgets()},
+        goal=0.95,
+    ),
+    Beside(
+        "exporting", "with an exporter that delivers every row while calls are made", bodies.request(1024), bodies.completion(1024),
+        {"exporter.yaml": EXPORTER}, goal=0.97, exports=True,
+    ),
+    Lag("lag", "how far an exporter is behind at 5,000 calls/s", bodies.request(1024), bodies.completion(1024), {"exporter.yaml": EXPORTER}),
     Idle("idle", "memory of 5,000 idle streams", bodies.request(1024, True)),
 ]  # fmt: skip
 
@@ -104,6 +145,25 @@ class Bench:
             return Simulator(self.load_core, self.place("simulator"), self.simulator_command)
         content_type = STREAM_TYPE if getattr(scenario, "stream", False) else JSON_TYPE
         return ConstantUpstream(self.load_core, self.place("upstream"), scenario.answer, content_type)
+
+    @contextlib.contextmanager
+    def gateway(self, upstream, configs=None, receiver=None):
+        """A gateway with further resources, alone on its core."""
+        environment = {"BENCH_RECEIVER": f"http://127.0.0.1:{receiver.port}/rows"} if receiver else None
+        target = Gateway(self.proxy_core, self.place("tollgate"), upstream.port, self.options.tollgate, configs=configs, environment=environment)
+        with target.process:
+            yield target
+        target.forget()
+
+    @contextlib.contextmanager
+    def receiver(self, wanted=True):
+        """Takes what exporters send, on the core of the load."""
+        if not wanted:
+            yield None
+            return
+        far = ConstantUpstream(self.load_core, self.place("receiver"), b"{}", JSON_TYPE)
+        with far.process:
+            yield far
 
     @contextlib.contextmanager
     def subject(self, name, upstream, stream):
@@ -155,6 +215,48 @@ class Bench:
             run["ledger"] = ledger.check(target, warm["requests"] + result["requests"], 2 * scenario.connections)
         self.say(f"{name}: {rate:,.0f} requests/s, proxy core {run['proxy_percent']:.0f} %, others {run['foreign_percent']:.0f} %")
         return run
+
+    # === with something beside it, and without ===
+
+    def beside(self, scenario):
+        body = self.body(scenario.request)
+        runs = []
+        upstream = self.upstream(scenario)
+        with upstream.process, self.receiver(scenario.exports) as receiver:
+            for number in range(self.options.pairs):
+                # Each goes first every other time: what a run leaves to the machine is the next one's.
+                order = ("without", "with") if number % 2 == 0 else ("with", "without")
+                for name in order:
+                    configs = scenario.configs if name == "with" else None
+                    with self.gateway(upstream, configs, receiver) as target:
+                        run = self._throughput_run(_Plain(scenario.connections), "tollgate", target, upstream, body, None)
+                        if name == "with" and scenario.exports:
+                            run["exports"] = _delivered(target, run["ledger"]["row_count"])
+                        runs.append({**run, "subject": name})
+        return {"kind": "beside", "upstream": upstream.name, "connections": scenario.connections, "goal": scenario.goal, "runs": runs}
+
+    # === an exporter's lag ===
+
+    def lag(self, scenario):
+        body = self.body(scenario.request)
+        count = scenario.rate * (self.options.seconds + 1)
+        runs = []
+        upstream = self.upstream(scenario)
+        with upstream.process, self.receiver() as receiver:
+            for _ in range(self.options.pairs):
+                with self.gateway(upstream, scenario.configs, receiver) as target, LagSamples(target) as samples:
+                    usage = Usage([target, upstream])
+                    result = paced(
+                        self.options.paced, self.load_core, target, body, scenario.connections, count, scenario.rate, skip=scenario.rate
+                    )
+                    used = usage.seconds()
+                    behind = samples.stop()
+                    run = {"subject": "tollgate", **result, **_load_of(used, result["requests"], "tollgate"), **behind}
+                    run["ledger"] = ledger.check(target, result["requests"], 0)
+                    run["exports"] = _delivered(target, run["ledger"]["row_count"])
+                    runs.append(run)
+                    self.say(f"lag: at most {run['lag_max_us'] / 1e6:.2f} s in {run['samples']} samples, others {run['foreign_percent']:.0f} %")
+        return {"kind": "lag", "upstream": upstream.name, "rate": scenario.rate, "goal_us": scenario.goal_us, "runs": runs}
 
     # === latency ===
 
@@ -210,6 +312,63 @@ class Bench:
             run["rows"] = _aborted_rows(target, scenario.streams + 1)
         self.say(f"{name}: {before / 1e6:.1f} MB before, {held_open / 1e6:.1f} MB with {held['streams']} streams")
         return run
+
+
+@dataclass
+class _Plain:
+    """A whole answer, as the constant upstream gives it."""
+
+    connections: int
+    directives: str = ""
+
+
+EXPORTS = "SELECT lag_rows, lag_us, delivered, retried, dead FROM exports"
+
+
+class LagSamples:
+    """Asks four times a second how far the exporter is behind, while calls are made."""
+
+    def __init__(self, gateway):
+        self.gateway, self.seen, self.problem = gateway, [], None
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._ask, daemon=True)
+
+    def _ask(self):
+        try:
+            while not self.ended.wait(0.25):
+                self.seen.append(self.gateway.sql(EXPORTS)[0])
+        except (Failed, OSError) as problem:
+            self.problem = problem
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+
+    def stop(self):
+        self.__exit__()
+        if self.problem:
+            raise Failed(f"the exporter's lag could not be asked for: {self.problem}")
+        # Before the first row there is nothing to be behind.
+        lags = [row["lag_us"] or 0 for row in self.seen if row["delivered"] or row["lag_rows"]]
+        if not lags:
+            raise Failed(f"the exporter never had a row: {self.seen}")
+        return {"samples": len(lags), "lag_median_us": median(lags), "lag_max_us": max(lags), "lag_rows_max": max(row["lag_rows"] or 0 for row in self.seen)}
+
+
+def _delivered(gateway, rows, seconds=60):
+    """Every row of the run must arrive, and none be refused."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = gateway.sql(EXPORTS)[0]
+        if found["delivered"] == rows and not found["dead"]:
+            return found
+        if found["dead"] or found["delivered"] > rows or time.monotonic() > deadline:
+            raise Failed(f"{rows} rows were to be delivered, each once: {found}")
+        time.sleep(0.25)
 
 
 def _load_of(used, requests, name):

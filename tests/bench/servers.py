@@ -122,8 +122,8 @@ class Gateway:
 
     name = "tollgate"
 
-    def __init__(self, core, directory, upstream_port, binary, under=(), start_seconds=START_SECONDS, config="gateway.yaml", data=None, environment=None):
-        """`under` is a command that runs the gateway, such as a profiler; `data` is a directory that is there already."""
+    def __init__(self, core, directory, upstream_port, binary, under=(), start_seconds=START_SECONDS, config="gateway.yaml", data=None, environment=None, configs=None):
+        """`under` is a command that runs the gateway, such as a profiler; `data` is a directory that is there already; `configs`, texts by the names of their files, are read beside `config`."""
         self.directory = Path(directory)
         self.directory.mkdir()
         self.data = Path(data or self.directory / "data")
@@ -135,13 +135,23 @@ class Gateway:
             "BENCH_PROVIDER_KEY": bodies.PROVIDER_KEY,
             **(environment or {}),
         }
-        argv = [*under, binary, "serve", "--config", HERE / config, "--data", self.data]
+        argv = [*under, binary, "serve", "--config", self._config(config, configs), "--data", self.data]
         self.process = Process("gateway", core, argv, self.directory / "log", environment=environment)
         addresses = self.process.until("it says where it listens", start_seconds, self._addresses)
         self.port = int(addresses["http"].rpartition(":")[2])
         self._sql = f"http://{addresses['controller']}/api/query/v1/sql"
         self._token = os.environ.get("TOLLGATE_ADMIN_TOKEN") or (self.data / "admin-token").read_text().strip()
         self.process.until("it is ready", START_SECONDS, lambda: self._ready(addresses["admin"]))
+
+    def _config(self, first, others):
+        if not others:
+            return HERE / first
+        folder = self.directory / "config"
+        folder.mkdir()
+        shutil.copy(HERE / first, folder)
+        for name, text in others.items():
+            (folder / name).write_text(text)
+        return folder
 
     def _addresses(self):
         path = self.data / "addresses.json"

@@ -57,6 +57,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         an_alert_arrives_signed_and_once_through_an_outage_and_a_kill,
         a_budget_that_is_added_counts_what_its_window_holds_and_an_edit_keeps_it,
         conditions_that_are_none_are_found_by_check_with_their_place,
+        a_backtest_tells_what_a_rule_would_have_refused_and_changes_nothing,
     ]);
     all.push(Claim::new("counters_are_their_sql_after_ten_kills", counters_are_their_sql_after_ten_kills).limited(Duration::from_secs(600)));
     all
@@ -341,6 +342,58 @@ async fn conditions_that_are_none_are_found_by_check_with_their_place(world: Arc
     assert!(!output.status.success());
     assert!(complaint.contains("Budget late") && complaint.contains("column cost is only known when a call has ended"), "{complaint}");
     assert!(complaint.contains("Budget typo") && complaint.contains("tem") && complaint.contains("spec.when"), "{complaint}");
+}
+
+/// Each number of a back-test is what SQL over the rows says: a user's calls beyond the limit's count are those refused, at what they cost.
+async fn a_backtest_tells_what_a_rule_would_have_refused_and_changes_nothing(world: Arc<World>) {
+    let prices = Document::read().prices;
+    let mut gateway = world.own_gateway(&Config::standard().with("keys.yaml", KEYS).with("examples.yaml", prices)).await;
+    // Costs differ, so that those refused are the right ones.
+    for (user, words) in [("ann", 50), ("bob", 40), ("ann", 30), ("ann", 20), ("bob", 10), ("ann", 5)] {
+        assert_eq!(call(&gateway, "growth", user, &chat("large", Some(words)), &BTreeMap::new()).await.0, 200);
+    }
+    assert_eq!(call(&gateway, "ads", "cid", &chat("large", Some(50)), &BTreeMap::new()).await.0, 200);
+    let rules = budget("three", "{when: \"team = 'growth'\", per: [user_id], limit: {calls: 3}, window: year}");
+    let file = gateway.config().join("../tried.yaml");
+    std::fs::write(&file, rules).unwrap();
+    let data = gateway.data();
+    let arguments = |format: &'static str| {
+        let mut arguments = vec!["backtest", file.to_str().unwrap(), "--data", data.to_str().unwrap(), "--since", "1h"];
+        arguments.extend(["--limit", "1,2,4", "--format", format]);
+        arguments
+    };
+    let mut expected = Vec::new();
+    for limit in [3, 1, 2, 4] {
+        let ranked = "SELECT user_id, cost, row_number() OVER (PARTITION BY user_id ORDER BY start_time) AS place FROM usage WHERE team = 'growth'";
+        let row = gateway.sql(&format!("SELECT count(*) AS refused, sum(cost) AS cost FROM ({ranked}) WHERE place > {limit}")).await.remove(0);
+        expected.push((row.int("refused").unwrap(), row.decimal("cost").unwrap_or_else(|| Decimal::parse("0"))));
+    }
+    // Of ann's four calls and bob's two.
+    assert_eq!(expected.iter().map(|(refused, _)| *refused).collect::<Vec<_>>(), [1, 4, 2, 0]);
+    let before = gateway.sql("SELECT count(*) AS calls FROM usage").await.remove(0);
+    for running in [true, false] {
+        if !running {
+            assert!(gateway.terminate().await.success());
+        }
+        let (output, text, complaint) = gateway.run(&arguments("json")).await;
+        assert!(output.status.success(), "{complaint}");
+        let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
+        let found = lines.iter().map(|line| {
+            let cost = line["cost"].as_array().unwrap().iter().map(|cost| cost["amount"].as_str().unwrap());
+            (line["refused"].as_i64().unwrap(), cost.last().map_or_else(|| Decimal::parse("0"), Decimal::parse))
+        });
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");
+        assert!(lines.iter().all(|line| line["calls"] == 6 && line["rule"] == "three"), "{text}");
+        assert_eq!(lines.iter().map(|line| line["declared"] == true).collect::<Vec<_>>(), [true, false, false, false]);
+        assert_eq!(lines[1]["top"][0]["per"], json!([{"of": "user_id", "value": "ann"}]), "{text}");
+        assert_eq!(lines[1]["top"][0]["refused"], 3, "{text}");
+    }
+    let (output, text, complaint) = gateway.run(&arguments("csv")).await;
+    assert!(output.status.success(), "{complaint}");
+    assert_eq!(text.lines().count(), 5, "heads, and a line for each limit: {text}");
+    assert_eq!(gateway.sql_offline("SELECT count(*) AS calls FROM usage").await.remove(0).0, before.0);
+    let (output, _, complaint) = gateway.run(&["backtest", file.to_str().unwrap(), "--data", data.to_str().unwrap(), "--limit", "2 USD"]).await;
+    assert!(!output.status.success() && complaint.contains("--limit"), "{complaint}");
 }
 
 /// Concurrent calls of many users, ten kills in the middle of them, and after each start counters that are their SQL to the last digit.

@@ -15,7 +15,7 @@ use tollgate_alerts::{Alert, Book, Cause, Subscriber};
 
 use super::*;
 use crate::Tls;
-use crate::conformance::receiver::{Act, Receiver, Request, Response};
+use crate::conformance::receiver::{Act, Receiver, Request, Response, Wire};
 use crate::testing::{FIRST_US, Virtual};
 use crate::webhook::SigningSecret;
 
@@ -95,7 +95,7 @@ impl Bench {
             found.map_or(Response::of(204, ""), |(_, status)| Response::of(status, "never"))
         };
         Self {
-            receiver: Receiver::start(&clock, Arc::new(handler)).await,
+            receiver: Receiver::start(&clock, Wire::Http1, |_| false, Arc::new(handler)).await,
             clock,
             seen,
             refused,

@@ -2,9 +2,10 @@
 //!
 //! 1. A call belongs to the caller's trace, below the caller's span, where it sent a `traceparent`; else its request is a trace of its own, so that
 //!    attempts of one request meet.
-//! 2. The call's span is the last 8 bytes of its `call_id`, of which 62 bits are random; the upstream attempt's span is the same with the two fixed
-//!    bits turned over. A UUID's variant is `10`, so they are `10` and `01`: never equal, never zero.
+//! 2. The spans of the call and of its attempt at an upstream follow from its `call_id`; the gateway tells upstreams the latter while traces are
+//!    exported, so that what an upstream traces hangs below it.
 
+use tollgate_record::CallId;
 use uuid::Uuid;
 
 use crate::row::Rows;
@@ -24,21 +25,20 @@ pub(super) struct Place {
 impl Place {
     /// Where the call in a row stands; `None` if its id is missing or none.
     pub(super) fn of(rows: &Rows, row: usize) -> Option<Self> {
-        let call_id: Uuid = rows.call_id.get(row)?.parse().ok()?;
-        let [.., a, b, c, d, e, f, g, h] = call_id.into_bytes();
+        let call_id: CallId = rows.call_id.get(row)?.parse().ok()?;
         let caller = rows.trace_id.get(row).and_then(hex::<16>);
         let own = || {
             rows.request_id
                 .get(row)
                 .and_then(|id| id.parse::<Uuid>().ok())
-                .unwrap_or(call_id)
+                .unwrap_or(call_id.uuid())
                 .into_bytes()
         };
         Some(Self {
             trace: caller.unwrap_or_else(own),
             parent: caller.and(rows.span_id.get(row)).and_then(hex::<8>),
-            call: [a, b, c, d, e, f, g, h],
-            attempt: [a ^ 0xc0, b, c, d, e, f, g, h],
+            call: call_id.span(),
+            attempt: call_id.attempt_span(),
         })
     }
 }

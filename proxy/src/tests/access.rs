@@ -163,7 +163,7 @@ async fn a_refusal_is_in_the_providers_shape_and_leaves_a_row() {
         let [decision] = row.ending.decisions.as_slice() else {
             panic!("{:?}", row.ending.decisions)
         };
-        assert_eq!((&*decision.policy, &*decision.action), ("operations", "refused"));
+        assert_eq!((&*decision.policy, &*decision.action), ("operations", "refuse"));
         assert!(
             decision
                 .detail

@@ -302,6 +302,8 @@ pub(crate) struct Setup {
     pub(crate) keys: Vec<Key>,
     pub(crate) ledger: Arc<Memory>,
     pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Whether spans of calls are exported.
+    pub(crate) traced: bool,
 }
 
 pub(crate) struct Running {
@@ -322,6 +324,7 @@ impl Setup {
             keys: vec![key("bot", SECRET)],
             ledger: Memory::new(),
             tls: None,
+            traced: false,
         }
     }
 
@@ -339,7 +342,8 @@ impl Setup {
         };
         let snapshot = Snapshot::new(self.providers, self.keys, None)
             .and_then(|snapshot| snapshot.with_proxies(self.proxies))
-            .unwrap();
+            .unwrap()
+            .with_traced_attempts(self.traced);
         let gateway = bind(config, snapshot, Arc::new(Shared(Arc::clone(&self.ledger))))
             .await
             .unwrap();

@@ -5,7 +5,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tollgate_codec::Codec;
-use tollgate_record::Outcome;
+use tollgate_record::{CallId, Outcome};
 
 use super::harness::{Setup, Upstream, client_h2, error_code, frame, json, name, openai, provider, raw_upstream};
 
@@ -304,6 +304,53 @@ async fn caller_headers_are_recorded_and_end_here() {
     assert_eq!(caller.user, Some(name("ann")));
     assert_eq!(caller.trace_id, Some(name("0af7651916cd43dd8448eb211c80319c")));
     assert_eq!(caller.tags.iter().collect::<Vec<_>>(), [("a", "b")]);
+}
+
+#[tokio::test]
+async fn while_spans_are_exported_the_upstream_hangs_below_the_attempt() {
+    let mut upstream = Upstream::json(StatusCode::OK, ANSWER).await;
+    let setup = Setup {
+        traced: true,
+        ..Setup::new(vec![openai(upstream.addr)])
+    };
+    let gateway = setup.start().await;
+    let span = |call: &CallId| {
+        let text = call.to_string();
+        let (first, rest) = (text.get(19..21).unwrap(), [&text[21..23], &text[24..36]].concat());
+        // The variant of a UUID, 10, turned over: 01.
+        format!("{:02x}{rest}", u8::from_str_radix(first, 16).unwrap() ^ 0b1100_0000)
+    };
+    for (came, flags) in [
+        (Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"), "00"),
+        (Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), "01"),
+        (Some("00-not-a-trace"), "01"),
+        (None, "01"),
+    ] {
+        let mut request = gateway.chat("/openai/v1/chat/completions", CHAT);
+        request
+            .headers_mut()
+            .insert("tracestate", HeaderValue::from_static("vendor=1"));
+        if let Some(came) = came {
+            request.headers_mut().insert("traceparent", HeaderValue::from_static(came));
+        }
+        gateway.call(request).await;
+        let seen = upstream.next().await.head.headers.clone();
+        let intent = gateway.ledger.row().await.intent;
+        let trace = match &intent.caller.trace_id {
+            Some(_) => "0af7651916cd43dd8448eb211c80319c".to_owned(),
+            None => intent.request_id.to_string().replace('-', ""),
+        };
+        assert_eq!(
+            seen["traceparent"],
+            format!("00-{trace}-{}-{flags}", span(&intent.call_id)),
+            "{came:?}"
+        );
+        assert_eq!(
+            seen.contains_key("tracestate"),
+            intent.caller.trace_id.is_some(),
+            "a state without a trace is dropped: {came:?}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -125,7 +125,7 @@ async fn a_model_that_is_not_allowed_is_refused_in_the_providers_shape() {
         let [decision] = row.ending.decisions.as_slice() else {
             panic!("{row:?}")
         };
-        assert_eq!((&*decision.policy, &*decision.action), ("models", "refused"));
+        assert_eq!((&*decision.policy, &*decision.action), ("models", "refuse"));
     }
 }
 

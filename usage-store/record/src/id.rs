@@ -74,6 +74,20 @@ impl CallId {
         self.0
     }
 
+    /// The span of the call in a trace (W3C Trace Context, section 3.2.2.4): the last 8 bytes of its id, of which 62 bits are random.
+    pub const fn span(self) -> [u8; 8] {
+        let [_, _, _, _, _, _, _, _, a, b, c, d, e, f, g, h] = self.0.into_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+
+    /// The span of its attempt at an upstream, below [`CallId::span`]: the same with the two fixed bits turned over. A UUID's variant is `10`, so
+    /// they are `10` and `01`: never equal, never zero.
+    pub const fn attempt_span(self) -> [u8; 8] {
+        let [first, rest @ ..] = self.span();
+        let [b, c, d, e, f, g, h] = rest;
+        [first ^ 0xc0, b, c, d, e, f, g, h]
+    }
+
     /// The request of which this call is the first attempt; it has the same UUID.
     pub const fn as_request(self) -> RequestId {
         RequestId(self.0)

@@ -67,6 +67,8 @@ impl Gateway {
             unpriced: Unpriced::Refuse,
             status: 402,
             alerts: vec![],
+            alert_projected: false,
+            alert_anomaly: false,
         };
         let rules = engine.number(vec![budget], vec![], Arc::new(All));
         for rule in &rules.budgets {
