@@ -68,7 +68,7 @@ impl Redis {
 /// A gateway of this name, on one table with the others.
 fn config(name: &str, table: &TempDir, redis: &Redis, limit: &str) -> Config {
     let budgets = format!("budgets: {{redis: {{url: \"redis://127.0.0.1:{}\", timeout: 250ms, grace: 2s}}}}", redis.port);
-    let ledger = format!("ledger: {{durability: process, flush: {{rows: 200, interval: 1s}}, table: {}}}", table.path().display());
+    let ledger = format!("ledger: {{durability: process, flush: {{rows: 200, interval: 1s}}, table: \"file:{}\"}}", table.path().display());
     Config::standard()
         .replacing("metadata: {name: e2e}", &format!("metadata: {{name: {name}}}"))
         .replacing("ledger: {durability: process, flush: {rows: 200, interval: 1s}}", &format!("{ledger}\n  {budgets}"))
@@ -82,9 +82,15 @@ fn urls(gateways: &[Gateway]) -> Vec<String> {
 
 /// The status of a call; 0 if the connection broke.
 async fn call(client: &reqwest::Client, gateway: &str) -> u16 {
+    answered(client, gateway, "").await
+}
+
+/// The same, of a call that the simulator answers as it is told.
+fn answered(client: &reqwest::Client, gateway: &str, simulate: &str) -> impl Future<Output = u16> + use<> {
     let body = json!({"model": MODEL, "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]});
-    let request = client.post(format!("{gateway}/openai/v1/chat/completions")).bearer_auth(KEY).json(&body);
-    request.send().await.map_or(0, |answer| answer.status().as_u16())
+    let url = format!("{gateway}/openai/v1/chat/completions");
+    let request = client.post(url).bearer_auth(KEY).header("x-simulate", simulate).json(&body);
+    async move { request.send().await.map_or(0, |answer| answer.status().as_u16()) }
 }
 
 /// Calls of all at once.
@@ -109,32 +115,37 @@ async fn three_gateways_never_exceed_a_budget_together(world: Arc<World>) {
     let configs = GATEWAYS.map(|name| config(name, &table, &redis, "0.05 USD"));
     let mut gateways = join_all(configs.iter().map(|config| world.own_gateway(config))).await;
     let client = reqwest::Client::new();
-    granted(&client, &gateways[0]).await;
-    let mut statuses = Vec::new();
-    for round in 0..6 {
-        if round == 1 {
-            // With calls open: what it was granted stays taken until it is back.
-            let burst = tokio::spawn(burst_of(client.clone(), urls(&gateways)));
-            eventually("calls are open", THERE, || async { (open_calls(&gateways[2]).await > 0).then_some(()) }).await;
-            gateways[2].kill().await;
-            gateways[2].resume().await;
-            statuses.extend(burst.await.unwrap());
-        } else {
-            statuses.extend(burst_of(client.clone(), urls(&gateways)).await);
-        }
-        if round == 3 {
+    for gateway in [0, 2] {
+        granted(&client, &gateways[gateway]).await;
+    }
+    // With calls open that were not answered yet: what it was granted stays taken until it is back.
+    let slow = tokio::spawn(join_all((0..3).map(|_| answered(&client, &gateways[2].url(), "delay_ms=60000")).collect::<Vec<_>>()));
+    eventually("calls are open", THERE, || async { (open_calls(&gateways[2]).await > 0).then_some(()) }).await;
+    gateways[2].kill().await;
+    let mut statuses = slow.await.unwrap();
+    assert!(statuses.contains(&0), "{statuses:?}");
+    statuses.extend(burst_of(client.clone(), urls(&gateways)).await);
+    gateways[2].resume().await;
+    for round in 0..5 {
+        statuses.extend(burst_of(client.clone(), urls(&gateways)).await);
+        if round == 2 {
             redis.process.kill().await;
             redis.restart().await;
         }
     }
     let known = |status: &u16| [0, 200, 402, 503].contains(status);
     assert!(statuses.iter().all(known), "{statuses:?}");
-    // Then the rest is spent, by whoever still gets something.
-    eventually("everything is spent", THERE, || async {
+    // Then the rest is spent, by whoever still gets something: what one was granted and does not use it gives back after 5 to 10 seconds.
+    let mut refused = 0;
+    for _ in 0..120 {
         let found = join_all(gateways.iter().map(|gateway| async { call(&client, &gateway.url()).await })).await;
-        found.iter().all(|status| *status == 402).then_some(())
-    })
-    .await;
+        refused = if found.iter().all(|status| *status == 402) { refused + 1 } else { 0 };
+        if refused == 13 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(refused, 13, "calls are refused for 12 seconds on end");
     let mut spent = Vec::new();
     for (gateway, name) in gateways.iter().zip(GATEWAYS) {
         let own = format!("SELECT coalesce(sum(cost), 0) AS cost FROM usage WHERE instance = '{name}'");

@@ -458,6 +458,11 @@ impl Shared {
         &self.view
     }
 
+    /// Where the table lies.
+    pub(crate) fn location(&self) -> &Location {
+        &self.config.table
+    }
+
     pub(crate) fn table_url(&self) -> String {
         self.config.table.url().to_string()
     }

@@ -5,6 +5,7 @@
   Every attribute and metric that is not the gateway's own must be a name of the published conventions (opentelemetry-semantic-conventions).
 """
 
+import datetime
 import gzip
 import json
 import pathlib
@@ -81,7 +82,22 @@ def moesif():
     assert (event.response.time - event.request.time).total_seconds() == 1.5
     costs = [item["metadata"]["ai_context"]["cost_metrics"]["total_cost"] for path in ("/v1/events/batch", "/v1/actions/batch") for item in parsed[path]]
     assert sum(costs) == Decimal("0.0001"), costs
+    as_their_plugin_does(parsed["/v1/events/batch"][0])
     print("moesif: parsed by moesifapi's models")
+
+
+def as_their_plugin_does(event):
+    """What moesif-litellm (1.0.3, which needs LiteLLM's 200 MB) makes of the same call without bodies is kept in a file: its `build_moesif_event`."""
+    theirs = json.loads((pathlib.Path(__file__).parent / "moesif-litellm.json").read_text())
+    EventModel.from_dictionary(theirs)
+    # Of its fields ours has no metadata by its name; nulls may be left out.
+    for ours, model in ((event, theirs), (event["request"], theirs["request"]), (event["response"], theirs["response"])):
+        wanted = {name for name, value in model.items() if value is not None}
+        assert wanted <= ours.keys(), wanted - ours.keys()
+        for name in wanted - {"metadata", "request", "response", "uri", "headers", "time"}:
+            assert ours[name] == model[name], (name, ours[name], model[name])
+    times = [datetime.datetime.fromisoformat(part["time"].replace("Z", "+00:00")) for of in (event, theirs) for part in (of["request"], of["response"])]
+    assert times[1] - times[0] == times[3] - times[2], times
 
 
 def conventions():

@@ -309,11 +309,6 @@ async fn caller_headers_are_recorded_and_end_here() {
 #[tokio::test]
 async fn while_spans_are_exported_the_upstream_hangs_below_the_attempt() {
     let mut upstream = Upstream::json(StatusCode::OK, ANSWER).await;
-    let setup = Setup {
-        traced: true,
-        ..Setup::new(vec![openai(upstream.addr)])
-    };
-    let gateway = setup.start().await;
     let span = |call: &CallId| {
         let text = call.to_string();
         let (first, rest) = (text.get(19..21).unwrap(), [&text[21..23], &text[24..36]].concat());
@@ -326,6 +321,11 @@ async fn while_spans_are_exported_the_upstream_hangs_below_the_attempt() {
         (Some("00-not-a-trace"), "01"),
         (None, "01"),
     ] {
+        let setup = Setup {
+            traced: true,
+            ..Setup::new(vec![openai(upstream.addr)])
+        };
+        let gateway = setup.start().await;
         let mut request = gateway.chat("/openai/v1/chat/completions", CHAT);
         request
             .headers_mut()

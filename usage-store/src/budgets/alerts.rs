@@ -113,6 +113,7 @@ impl Shared {
                 Seen {
                     rows: view.hot.pieces(),
                     table: view.table.clone(),
+                    hourly: None,
                     standings: Vec::new(),
                 }
             };

@@ -66,16 +66,7 @@ impl Compiled {
         budgets: impl Iterator<Item = Option<&'a str>>,
         rates: impl Iterator<Item = Option<&'a str>>,
     ) -> Result<Self, BadRule> {
-        let columns: Vec<&Column> = USAGE
-            .iter()
-            .filter(|column| ADMISSION_COLUMNS.contains(&column.name))
-            .collect();
-        let schema = Arc::new(Schema::new(
-            columns
-                .iter()
-                .map(|column| Field::new(column.name, data_type(column.kind), column.nullable))
-                .collect::<Vec<_>>(),
-        ));
+        let (columns, schema) = (admission_columns(), Arc::new(admission_schema()));
         let state = session();
         let mut named = BTreeSet::new();
         let mut compile = |when: Option<&str>| -> Result<Rule, BadRule> {
@@ -209,12 +200,34 @@ impl Rule {
     }
 }
 
+/// The columns of table `usage` that are known when a call is admitted, in its order.
+fn admission_columns() -> Vec<&'static Column> {
+    USAGE
+        .iter()
+        .filter(|column| ADMISSION_COLUMNS.contains(&column.name))
+        .collect()
+}
+
+fn admission_schema() -> Schema {
+    let field = |column: &&Column| Field::new(column.name, data_type(column.kind), column.nullable);
+    Schema::new(admission_columns().iter().map(field).collect::<Vec<_>>())
+}
+
 /// Checks one `when`.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn check_rule(when: &str) -> Result<(), BadRule> {
     Compiled::new(std::iter::once(Some(when)), std::iter::empty()).map(|_| ())
+}
+
+/// The columns that a `when` names.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn columns_of_when(when: Option<&str>) -> Result<BTreeSet<&'static str>, BadRule> {
+    let Some(when) = when else { return Ok(BTreeSet::new()) };
+    Ok(checked(&session(), &admission_schema(), when)?.1)
 }
 
 /// Checks a condition over every column of table `usage`, such as an exporter's.

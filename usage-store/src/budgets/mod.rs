@@ -14,6 +14,7 @@ pub mod backtest;
 mod matcher;
 pub(crate) mod pricing;
 mod proof;
+mod rolled;
 mod sql;
 pub(crate) mod table;
 #[cfg(test)]
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type};
+use datafusion::catalog::TableProvider;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::prelude::SessionContext;
@@ -43,6 +45,7 @@ pub use self::sql::proof;
 use crate::Error;
 use crate::error::chain;
 use crate::hot::Held;
+use crate::rollup::{self, Hourly};
 use crate::scan::Scan;
 use crate::schema::usage_schema;
 use crate::stats::Stats;
@@ -92,6 +95,7 @@ pub enum RulesError {
 struct Seen {
     rows: Vec<crate::hot::Piece>,
     table: Table,
+    hourly: Option<Hourly>,
     standings: Vec<Standing>,
 }
 
@@ -141,16 +145,24 @@ impl Shared {
             let seen = Seen {
                 rows: view.hot.pieces(),
                 table: view.table.clone(),
+                hourly: view.hourly.clone(),
                 standings: Vec::new(),
             };
             (seen, fresh)
         };
         let mut whole = true;
+        let hours = match fresh.is_empty() {
+            true => None,
+            false => self.own_hours(&seen, self.instance()).await.unwrap_or_else(|error| {
+                tracing::warn!(error = %chain(&error), "the hourly rollup cannot be read; budgets are loaded from raw rows");
+                None
+            }),
+        };
         for rule in rules.budgets.iter().filter(|rule| fresh.contains(&rule.id)) {
             let now = self.now();
             let loaded = match span(&rule.budget.window, now) {
                 None => Ok(Vec::new()),
-                Some(span) => self.sums(&rule.budget, span, &seen).await,
+                Some(span) => self.loaded(&rule.budget, span, &seen, hours.as_ref()).await,
             };
             match loaded {
                 Ok(sums) => {
@@ -233,6 +245,7 @@ impl Shared {
                 Seen {
                     rows: view.hot.pieces(),
                     table: view.table.clone(),
+                    hourly: None,
                     standings: engine.standings_of(rule),
                 }
             };
@@ -305,6 +318,17 @@ impl Shared {
         drifts
     }
 
+    /// What the rows of a window add up to, out of hours where they can say it.
+    async fn loaded(&self, budget: &Budget, span: Span, seen: &Seen, hours: Option<&Hourly>) -> Result<Vec<Sum>, Error> {
+        let (Some(hours), Some(text)) = (hours, rolled::sums(budget, span)) else {
+            return self.sums(budget, span, seen).await;
+        };
+        let is_rolling = matches!(budget.window, Window::Rolling { .. });
+        let usage = seen.table.scanned()?;
+        let hourly = rollup::view(Some(hours), Some(&usage), Held::of(&seen.rows)?).map_err(Error::query)?;
+        asked(budget, &text, is_rolling, rollup::NAME, hourly).await
+    }
+
     /// What the rows of a window add up to.
     async fn sums(&self, budget: &Budget, span: Span, seen: &Seen) -> Result<Vec<Sum>, Error> {
         let is_rolling = matches!(budget.window, Window::Rolling { .. });
@@ -356,15 +380,7 @@ impl Shared {
             return Err(Error::Nothing);
         }
         let usage = Scan::new("usage", &usage_schema(), Some(seen.table.scanned()?), rows);
-        let context = SessionContext::new_with_state(session());
-        context.register_table("usage", Arc::new(usage)).map_err(Error::query)?;
-        let found = context.sql(text).await.map_err(Error::query)?;
-        let batches = found.collect().await.map_err(Error::query)?;
-        let mut sums = Vec::new();
-        for batch in batches {
-            read(budget, &batch, has_steps, &mut sums)?;
-        }
-        Ok(sums)
+        asked(budget, text, has_steps, "usage", Arc::new(usage)).await
     }
 
     /// What a counter rests on, at an instant or now.
@@ -397,6 +413,25 @@ impl Shared {
 
 fn rolling(rule: &BudgetRule) -> Option<impl Fn(Timestamp) -> Option<Span> + '_> {
     matches!(rule.budget.window, Window::Rolling { .. }).then_some(|now| span(&rule.budget.window, now))
+}
+
+/// The sums that a query of a budget gives over one table.
+async fn asked(
+    budget: &Budget,
+    text: &str,
+    has_steps: bool,
+    name: &'static str,
+    table: Arc<dyn TableProvider>,
+) -> Result<Vec<Sum>, Error> {
+    let context = SessionContext::new_with_state(session());
+    context.register_table(name, table).map_err(Error::query)?;
+    let found = context.sql(text).await.map_err(Error::query)?;
+    let batches = found.collect().await.map_err(Error::query)?;
+    let mut sums = Vec::new();
+    for batch in batches {
+        read(budget, &batch, has_steps, &mut sums)?;
+    }
+    Ok(sums)
 }
 
 /// The rows of a batch of sums.

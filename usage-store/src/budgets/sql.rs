@@ -7,7 +7,7 @@ use tollgate_budget::{Span, step_us};
 use tollgate_record::rule::{Budget, Limit, Tokens, Window};
 use tollgate_record::{Name, Outcome, Timestamp};
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(super) const HOUR_US: i64 = 3_600_000_000;
 
 /// What a row adds, as an expression that is never null.
 pub(super) fn measure(limit: &Limit) -> String {
@@ -31,12 +31,17 @@ fn rows(limit: &Limit) -> Option<String> {
 
 /// The rows that are calls which were made.
 pub(super) fn made() -> String {
+    format!("corrects IS NULL AND {}", made_outcomes())
+}
+
+/// How calls end that were made.
+pub(super) fn made_outcomes() -> String {
     let refused: Vec<_> = Outcome::ALL
         .iter()
         .filter(|outcome| outcome.is_refused())
         .map(|outcome| quoted(outcome.as_str()))
         .collect();
-    format!("corrects IS NULL AND outcome NOT IN ({})", refused.join(", "))
+    format!("outcome NOT IN ({})", refused.join(", "))
 }
 
 /// The conditions of a budget in a window.

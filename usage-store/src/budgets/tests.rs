@@ -15,6 +15,7 @@ use tollgate_record::rule::{Action, Dimension, Reservation, Tokens, Unit, Unpric
 use tollgate_record::{Amount, Ending, Intent, OpenCall, Tags, Timestamp, Usage, UsageSource};
 
 use super::*;
+use crate::rollup::Keeper;
 use crate::store::tests::sql;
 use crate::testing::{ending, intent, name, prices};
 use crate::{Config, Store};
@@ -23,6 +24,7 @@ use crate::{Config, Store};
 struct Cents;
 
 const CENT: i128 = 10_000_000_000;
+const HOUR: i64 = 3_600_000_000;
 
 impl Pricing for Cents {
     fn worst(&self, _model: Option<&Name>, bounds: &Bounds) -> WorstCase {
@@ -279,6 +281,146 @@ async fn rows_of_another_gateway_in_the_same_table_count_once_they_are_seen() {
     let standing = store.shared().budgets().engine.standings().remove(0);
     assert_eq!((standing.own, standing.others), (1, 2));
     assert!(admit(&store, today(6), 1).await.is_err());
+}
+
+/// The sums of a budget in its window of now: out of hours if they can say it, and out of the raw rows.
+async fn both(store: &Store, budget: &Budget) -> Option<(Vec<Sum>, Vec<Sum>)> {
+    let shared = store.shared();
+    let seen = {
+        let mut view = lock(shared.view());
+        Seen {
+            rows: view.hot.pieces(),
+            table: view.table.clone(),
+            hourly: view.hourly.clone(),
+            standings: Vec::new(),
+        }
+    };
+    let hours = shared.own_hours(&seen, shared.instance()).await.unwrap()?;
+    let span = span(&budget.window, shared.now()).unwrap();
+    rolled::sums(budget, span)?;
+    let sorted = |mut sums: Vec<Sum>| {
+        sums.sort_by(|a, b| (&a.values, a.step).cmp(&(&b.values, b.step)));
+        sums
+    };
+    let hourly = sorted(shared.loaded(budget, span, &seen, Some(&hours)).await.unwrap());
+    Some((hourly, sorted(shared.sums(budget, span, &seen).await.unwrap())))
+}
+
+#[tokio::test]
+async fn counters_come_out_of_hours_where_they_can_and_are_the_raw_sums() {
+    let folder = TempDir::new().unwrap();
+    let calendar = |unit, timezone| Window::Calendar {
+        unit,
+        timezone,
+        week_start: chrono::Weekday::Mon,
+    };
+    let of = |name: &str, when: Option<&str>, per: &[&'static str], limit: Limit, window: Window| Budget {
+        per: per.iter().map(|column| Dimension::Column(column)).collect(),
+        window,
+        ..budget(name, when, limit)
+    };
+    let tokens_of = |of| Limit::Tokens { count: 1000, of };
+    let (year, days) = (
+        calendar(Unit::Year, Tz::UTC),
+        Window::Rolling {
+            length_us: 60 * 24 * HOUR,
+        },
+    );
+    let answerable = [
+        of("money", None, &["team"], money(50), year.clone()),
+        of("calls", Some("team = 'even'"), &[], Limit::Calls(9), year.clone()),
+        of(
+            "input",
+            Some("provider_name = 'openai'"),
+            &["team", "request_model"],
+            tokens_of(Tokens::Input),
+            year.clone(),
+        ),
+        of(
+            "output",
+            None,
+            &["key_id"],
+            tokens_of(Tokens::Output),
+            calendar(Unit::Year, Tz::Europe__Berlin),
+        ),
+        of("total", None, &["org"], tokens_of(Tokens::Total), days.clone()),
+        of("rolling", None, &["team"], money(50), days),
+    ];
+    let not = [
+        of("by-user", None, &["user_id"], money(50), year.clone()),
+        of("of-a-stream", Some("stream"), &["team"], money(50), year.clone()),
+        of(
+            "by-time",
+            Some("start_time > TIMESTAMP '2026-01-01T00:00:00Z'"),
+            &[],
+            money(50),
+            year.clone(),
+        ),
+        of(
+            "half-an-hour",
+            None,
+            &["team"],
+            money(50),
+            calendar(Unit::Year, Tz::Asia__Kolkata),
+        ),
+        of("minutes", None, &["team"], money(50), Window::Rolling { length_us: HOUR }),
+        budget("by-tag", None, money(50)),
+    ];
+    let agree = async |store: &Store, told: &str| {
+        for budget in &answerable {
+            let (hourly, raw) = both(store, budget).await.unwrap_or_else(|| panic!("{}, {told}", budget.name));
+            assert!(!raw.is_empty(), "{}, {told}", budget.name);
+            assert_eq!(hourly, raw, "{}, {told}", budget.name);
+        }
+        for budget in &not {
+            assert!(both(store, budget).await.is_none(), "{}, {told}", budget.name);
+        }
+    };
+    let store = Store::open(config(&folder), prices()).await.unwrap();
+    let keeper = Keeper::new(store.shared().location(), name("gw")).unwrap();
+    let calls = async |store: &Store, numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            let intent = today(number);
+            let start_time = Timestamp::from_unix_us(intent.start_time.unix_us() - i64::try_from(number).unwrap() * HOUR * 7 / 11);
+            let call = store.ledger().admit(Intent { start_time, ..intent }).await.unwrap();
+            // One in five is interrupted, and known to be so after the next start.
+            match number % 5 {
+                0 => std::mem::forget(call),
+                _ => drop(call.settle(tokens(number, 2 * number)).await.unwrap()),
+            }
+        }
+    };
+    calls(&store, 0..20).await;
+    store.flush().await.unwrap();
+    while keeper
+        .step(store.shared().view(), None, crate::table::lake::Stamp::system())
+        .await
+    {}
+    agree(&store, "all of it added up").await;
+    calls(&store, 20..30).await;
+    store.flush().await.unwrap();
+    calls(&store, 30..40).await;
+    agree(&store, "some not added up, some in memory").await;
+    drop(store);
+    let store = Store::open(config(&folder), prices()).await.unwrap();
+    agree(&store, "after a start").await;
+    store.set_rules(answerable.to_vec(), vec![]).await.unwrap();
+    assert_eq!(store.shared().reconcile().await.unwrap(), 0);
+
+    let theirs = TempDir::new().unwrap();
+    let other = Config {
+        table: config(&folder).table,
+        instance: name("other"),
+        ..config(&theirs)
+    };
+    let other = Store::open(other, prices()).await.unwrap();
+    calls(&other, 40..42).await;
+    other.flush().await.unwrap();
+    store.shared().refresh().await.unwrap();
+    assert!(
+        both(&store, &answerable[0]).await.is_none(),
+        "hours do not tell gateways apart"
+    );
 }
 
 #[derive(Clone, Debug)]

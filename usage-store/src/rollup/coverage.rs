@@ -69,6 +69,12 @@ impl Coverage {
         lock(&self.seen).get(file.path).map(|content| content.as_ref().clone())
     }
 
+    /// Whether every file has rows of one gateway only, and the rollup none beyond the place up to which they are in the table.
+    pub(crate) fn is_of_only(&self, usage: &Files, own: &Name, committed: Seq) -> bool {
+        let is_own = |content: BTreeMap<String, Seq>| content.keys().all(|instance| instance == own.as_str());
+        usage.places().all(|file| self.content(&file).is_some_and(is_own)) && self.of(own.as_str()) <= committed
+    }
+
     fn covers(&self, file: &Places<'_>) -> bool {
         self.content(file)
             .is_some_and(|content| content.iter().all(|(instance, last)| *last <= self.of(instance)))
