@@ -30,6 +30,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         files_have_every_row_once_as_duckdb_reads_them,
         moesif_and_otlp_receive_what_their_schemas_say,
         an_exporter_with_mistakes_is_found_by_check,
+        a_hashed_column_leaves_as_openssl_says_and_a_removed_tag_does_not,
     ];
     let kills = Claim::new("a_webhook_gets_every_row_through_kills_and_outages", a_webhook_gets_every_row_through_kills_and_outages);
     all.push(kills.limited(Duration::from_secs(300)));
@@ -174,6 +175,34 @@ async fn a_row_that_is_never_taken_is_a_dead_letter_and_the_rest_goes_on(world: 
     let hated = gateway.sql("SELECT call_id FROM usage WHERE request_model = 'gpt-4o'").await;
     assert_eq!(dead.text("call_id"), hated[0].text("call_id"));
     assert!(!receiver.ids().contains(dead.text("call_id").unwrap()));
+}
+
+/// As docs/exporters.md has a reader find the rows of a name.
+async fn hashed(text: &str, key: &str) -> String {
+    let script = "printf %s \"$1\" | openssl dgst -sha256 -hmac \"$2\"";
+    let mut command = tokio::process::Command::new("bash");
+    let output = command.args(["-ec", script, "hash", text, key]).output().await.unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    told.trim().rsplit(' ').next().unwrap()[..32].to_owned()
+}
+
+async fn a_hashed_column_leaves_as_openssl_says_and_a_removed_tag_does_not(world: Arc<World>) {
+    const KEY: &str = "a key of sixteen characters or more";
+    let receiver = Receiver::default();
+    let url = receiver.listen().await;
+    let spec = format!("{{type: webhook, url: \"{url}/\", from: beginning, batch: {{interval: 100ms}}, hash: {{key: {KEY}, of: [team, \"tags['customer']\"]}}, redact: [\"tags['note']\"]}}");
+    let keys = "apiVersion: tollgate/v1\nkind: ApiKey\nmetadata: {name: tagged}\n\
+                spec: {value: tg-e2e-tagged-0000001, org: acme, team: growth, tags: {customer: Ann & Sons, note: do not tell, env: prod}}\n";
+    let gateway = world.own_gateway(&Config::standard().with("keys.yaml", keys).with("exporters.yaml", exporter("hook", &spec))).await;
+    let request = CLIENT.post(format!("{}/openai/v1/chat/completions", gateway.url())).bearer_auth("tg-e2e-tagged-0000001");
+    let answer = request.json(&json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]})).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    receiver.has(1).await;
+    let (row, bytes) = receiver.with(|received| (received.rows.values().next().unwrap().clone(), received.requests[0].2.clone()));
+    assert_eq!((&row["org"], &row["team"]), (&json!("acme"), &json!(hashed("growth", KEY).await)));
+    assert_eq!((&row["tags"]["env"], &row["tags"]["customer"]), (&json!("prod"), &json!(hashed("Ann & Sons", KEY).await)));
+    let sent = String::from_utf8(bytes).unwrap();
+    assert!(!["growth", "Ann & Sons", "do not tell"].iter().any(|secret| sent.contains(secret)), "{sent}");
 }
 
 async fn tell(gateway: &Gateway, arguments: &[&str]) -> String {
