@@ -1,7 +1,11 @@
-//! The engine: all counters under one lock, what calls hold of them, and the rules in force. `engine/shared.rs` is what it does where gateways share budgets.
+//! The engine: all counters under one lock, what calls hold of them, and the rules in force.
 
+mod choose;
+mod ids;
 mod shared;
 
+use choose::{Call, Lacked, Match, Refused, Stopped};
+use ids::{ByRule, Definition, Ids};
 pub use shared::{Leases, Seen};
 
 use std::ops::Range;
@@ -10,13 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tollgate_record::admission::{Admission, Bounds, Hold, Permit, Refusal, Remaining};
-use tollgate_record::rule::{Action, Budget, Dimension, Limit, Rate, RateLimit, Reservation, Window};
-use tollgate_record::{CallId, Decision, Intent, Name, Record, Timestamp};
+use tollgate_record::rule::{Budget, Dimension, Limit, Rate, RateLimit, Reservation, Window};
+use tollgate_record::{CallId, Intent, Name, Record, Timestamp};
 
 use crate::Facts;
 use crate::bucket::{Buckets, Key, Taken};
 use crate::counter::{Counter, Counters, Slot, Standing, Sum, Wanted};
-use crate::decide::{self, Need, Pricing, WorstCase};
+use crate::decide::Pricing;
 use crate::lease::Lease;
 use crate::packed::pack;
 use crate::recent::Recent;
@@ -57,28 +61,6 @@ struct State {
     sharing: Option<Box<Sharing>>,
 }
 
-/// Numbers of definitions; never given twice.
-#[derive(Default)]
-struct Ids {
-    given: Vec<(Definition, RuleId)>,
-    next: u32,
-    /// Budgets whose counters have been loaded.
-    loaded: ByRule<()>,
-}
-
-/// Something of each budget, found by its number: those are small and given in turn.
-struct ByRule<T>(Vec<Option<T>>);
-
-/// What a budget counts. While this stays, so do its counters.
-#[derive(Clone, PartialEq, Eq)]
-struct Definition {
-    name: Name,
-    when: Option<Box<str>>,
-    per: Vec<Dimension>,
-    of: String,
-    window: Option<Window>,
-}
-
 /// What a call holds.
 #[derive(Default)]
 struct Held {
@@ -113,13 +95,6 @@ struct SoughtKey {
     span: Span,
     rolling_us: Option<i64>,
     bytes: Range<usize>,
-}
-
-/// A budget that a call is for, with its counter.
-struct Match<'r> {
-    rule: &'r BudgetRule,
-    slot: Slot,
-    need: Need,
 }
 
 /// Gives back what a call holds, if it is dropped before the call's row is posted.
@@ -513,22 +488,6 @@ impl Engine {
     }
 }
 
-/// A call as budgets see it.
-struct Call<'a> {
-    key: &'a Name,
-    model: Option<&'a Name>,
-    bounds: &'a Bounds,
-    pricing: &'a dyn Pricing,
-}
-
-/// How a call may pass.
-struct Chosen<'r> {
-    matched: Vec<Match<'r>>,
-    max_tokens: Option<u64>,
-    model: Option<Name>,
-    decisions: Vec<Decision>,
-}
-
 // === impl Sought ===
 
 impl Sought {
@@ -629,153 +588,6 @@ impl State {
         Some(found)
     }
 
-    /// How a call may pass: as it is, with a limit of its answer, or asking another model.
-    fn choose<'r>(&self, matched: &[(&'r BudgetRule, Slot)], call: &Call<'_>, worst: WorstCase) -> Result<Chosen<'r>, Stopped<'r>> {
-        let refused = match self.attempt(matched, call, call.model, worst) {
-            Ok(chosen) => return Ok(chosen),
-            Err(Stopped::Refused(refused)) => refused,
-            // What the caller asked for may be had yet.
-            Err(lacks) => return Err(lacks),
-        };
-        let Action::Downgrade(cheaper) = &refused.rule.budget.action else {
-            return Err(refused.into());
-        };
-        if !call.bounds.takes_model || call.model == Some(cheaper) {
-            return Err(refused.into());
-        }
-        let worst = call.pricing.worst(Some(cheaper), call.bounds);
-        match self.attempt(matched, call, Some(cheaper), worst) {
-            Ok(mut chosen) => {
-                chosen.decisions.push(Decision {
-                    policy: policy(refused.rule),
-                    action: "downgrade".into(),
-                    detail: Some(format!("to {cheaper}, for {}", describe(&refused.refusal)).into()),
-                });
-                chosen.model = Some(cheaper.clone());
-                Ok(chosen)
-            }
-            Err(lacks @ Stopped::Lacks(_)) => Err(lacks),
-            // What the caller asked for is what the refusal speaks of.
-            Err(Stopped::Refused(_)) => Err(refused.into()),
-        }
-    }
-
-    fn attempt<'r>(
-        &self,
-        matched: &[(&'r BudgetRule, Slot)],
-        call: &Call<'_>,
-        model: Option<&Name>,
-        worst: WorstCase,
-    ) -> Result<Chosen<'r>, Stopped<'r>> {
-        let mut max_tokens = None;
-        let mut needs = self.needs(matched, call, &worst)?;
-        let tight: Vec<_> = needs
-            .iter()
-            .filter(|found| !self.fits(found) && found.rule.budget.action != Action::Warn)
-            .collect();
-        if !tight.is_empty() {
-            let clamps = call.bounds.takes_limit
-                && call.bounds.output_tokens.is_none()
-                && tight
-                    .iter()
-                    .all(|found| found.rule.budget.clamp && found.rule.budget.reservation == Reservation::WorstCase);
-            let limited = |tokens| Bounds {
-                output_tokens: Some(tokens),
-                ..call.bounds.clone()
-            };
-            let most = worst.output_tokens / call.bounds.answers.max(1);
-            if self.sharing.is_some() {
-                let least = clamps.then(|| call.pricing.worst(model, &limited(decide::CLAMP_MIN)));
-                let lacks = self.lacks(&tight, call, least.as_ref());
-                if !lacks.is_empty() {
-                    return Err(Stopped::Lacks(lacks));
-                }
-            }
-            if clamps {
-                max_tokens = decide::clamp(most, |tokens| {
-                    let worst = call.pricing.worst(model, &limited(tokens));
-                    let needs = self.needs(matched, call, &worst);
-                    needs.is_ok_and(|needs| {
-                        needs
-                            .iter()
-                            .all(|found| self.fits(found) || found.rule.budget.action == Action::Warn)
-                    })
-                });
-            }
-            match (max_tokens, tight.first()) {
-                (Some(tokens), _) => needs = self.needs(matched, call, &call.pricing.worst(model, &limited(tokens)))?,
-                (None, Some(found)) => return Err(self.refused(found).into()),
-                (None, None) => {}
-            }
-        }
-        let mut decisions: Vec<Decision> = Vec::new();
-        for found in needs.iter().filter(|found| !self.fits(found)) {
-            decisions.push(Decision {
-                policy: policy(found.rule),
-                action: "warn".into(),
-                detail: Some(describe(&self.refused(found).refusal).into()),
-            });
-        }
-        if let (Some(tokens), Some(found)) = (max_tokens, matched.first()) {
-            decisions.push(Decision {
-                policy: policy(found.0),
-                action: "clamp".into(),
-                detail: Some(format!("the answer is limited to {tokens} tokens").into()),
-            });
-        }
-        Ok(Chosen {
-            matched: needs,
-            max_tokens,
-            model: None,
-            decisions,
-        })
-    }
-
-    fn needs<'r>(
-        &self,
-        matched: &[(&'r BudgetRule, Slot)],
-        call: &Call<'_>,
-        worst: &WorstCase,
-    ) -> Result<Vec<Match<'r>>, Refused<'r>> {
-        // Not collected: that would not know how many there are.
-        let mut needs = Vec::with_capacity(matched.len());
-        for (rule, slot) in matched {
-            match decide::need(rule, worst, &self.recent, call.key) {
-                Ok(need) => needs.push(Match { rule, slot: *slot, need }),
-                Err(missing) => {
-                    return Err(Refused {
-                        rule,
-                        slot: *slot,
-                        refusal: decide::unpriced(rule, missing),
-                    });
-                }
-            }
-        }
-        Ok(needs)
-    }
-
-    fn fits(&self, found: &Match<'_>) -> bool {
-        let counter = self.counters.get(found.slot);
-        counter.is_some_and(|counter| {
-            decide::fits(found.rule, counter, found.need) && (self.sharing.is_none() || self.covers(found, counter))
-        })
-    }
-
-    fn refused<'r>(&self, found: &Match<'r>) -> Refused<'r> {
-        let counter = self
-            .counters
-            .get(found.slot)
-            .expect("the counter was found or made under this lock");
-        Refused {
-            rule: found.rule,
-            slot: found.slot,
-            refusal: match self.unshared(found, counter) {
-                Some(why) => decide::unshared(found.rule, why),
-                None => decide::over(found.rule, counter, found.need, self.elsewhere(found, counter)),
-            },
-        }
-    }
-
     fn count(&mut self, posting: &Rules, record: &Record) {
         self.add(posting, record, 1);
         if posting.wants_recent {
@@ -841,112 +653,6 @@ impl State {
     }
 }
 
-/// A budget that does not let a call pass.
-struct Refused<'r> {
-    rule: &'r BudgetRule,
-    slot: Slot,
-    refusal: Refusal,
-}
-
-/// Why a call may not pass as it is.
-enum Stopped<'r> {
-    Refused(Refused<'r>),
-    /// It may pass when more was granted.
-    Lacks(Vec<Lacked<'r>>),
-}
-
-/// What a call lacks of a counter that gateways share.
-struct Lacked<'r> {
-    rule: &'r BudgetRule,
-    slot: Slot,
-    /// The least with which it passes, and what it would have.
-    least: i128,
-    wish: i128,
-}
-
-impl<'r> From<Refused<'r>> for Stopped<'r> {
-    fn from(refused: Refused<'r>) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-// === impl ByRule ===
-
-impl<T> Default for ByRule<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> ByRule<T> {
-    fn get(&self, rule: RuleId) -> Option<&T> {
-        self.0.get(rule.0 as usize).and_then(Option::as_ref)
-    }
-
-    fn has(&self, rule: RuleId) -> bool {
-        self.get(rule).is_some()
-    }
-
-    fn set(&mut self, rule: RuleId, value: T) {
-        let place = rule.0 as usize;
-        if self.0.len() <= place {
-            self.0.resize_with(place + 1, || None);
-        }
-        if let Some(known) = self.0.get_mut(place) {
-            *known = Some(value);
-        }
-    }
-
-    fn retain(&mut self, keep: impl Fn(RuleId) -> bool) {
-        for (id, value) in (0..).zip(&mut self.0) {
-            if !keep(RuleId(id)) {
-                *value = None;
-            }
-        }
-    }
-}
-
-// === impl Ids ===
-
-impl Ids {
-    fn of(&mut self, definition: Definition) -> RuleId {
-        if let Some((_, id)) = self.given.iter().find(|(known, _)| *known == definition) {
-            return *id;
-        }
-        let id = RuleId(self.next);
-        self.next += 1;
-        self.given.push((definition, id));
-        id
-    }
-}
-
-impl Definition {
-    fn of_budget(budget: &Budget) -> Self {
-        let of = match &budget.limit {
-            Limit::Money { currency, .. } => currency.to_string(),
-            Limit::Tokens { of, .. } => format!("tokens {of:?}"),
-            Limit::Calls(_) => "calls".to_owned(),
-        };
-        Self {
-            name: budget.name.clone(),
-            when: budget.when.clone(),
-            per: budget.per.clone(),
-            of,
-            window: Some(budget.window.clone()),
-        }
-    }
-
-    fn of_rate(limit: &RateLimit) -> Self {
-        Self {
-            name: limit.name.clone(),
-            when: limit.when.clone(),
-            per: limit.per.clone(),
-            of: format!("rate {:?}", limit.limit),
-            window: None,
-        }
-    }
-}
-
 // === impl Ticket ===
 
 impl Ticket {
@@ -988,22 +694,4 @@ fn crossed(spent: i128, limit: i128, percent: u16) -> bool {
 fn tightness(rule: &BudgetRule, left: i128) -> (bool, i128) {
     let is_money = matches!(rule.budget.limit, Limit::Money { .. });
     (!is_money, left.saturating_mul(1000) / rule.limit.max(1))
-}
-
-fn policy(rule: &BudgetRule) -> Box<str> {
-    format!("budget:{}", rule.budget.name).into()
-}
-
-/// A refusal by its numbers.
-fn describe(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Budget(over) => format!(
-            "limit {}, spent {}, reserved {}, this call up to {}",
-            over.limit, over.spent, over.reserved, over.estimate
-        ),
-        Refusal::Unpriced(call) => call.missing.clone(),
-        Refusal::Unloaded { .. } => "what was spent is not known".to_owned(),
-        Refusal::Pending(_) | Refusal::Unshared(_) => "what gateways share of it is not known".to_owned(),
-        Refusal::Rate(over) => format!("{} {}", over.state.limit, over.state.of.as_str()),
-    }
 }
