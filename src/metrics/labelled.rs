@@ -26,6 +26,7 @@ pub(super) struct Labelled {
     pub(super) kind: Kind,
     pub(super) label: &'static str,
     pub(super) help: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documentation is made of it"))]
     pub(super) alarm: &'static str,
     values: Values,
 }

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import ledger_budgets
 import ledger_busy
 import ledger_log
 import ledger_queries
@@ -23,6 +24,7 @@ PARTS = {
     "recovery": ("start after a crash with a long log", ledger_log.recovery, ledger_log.render_recovery),
     "rollup": ("the same sum out of hourly rollups", ledger_queries.rollup, ledger_queries.render_rollup),
     "queries": ("a month of rows, against DuckDB on the same files", ledger_queries.queries, ledger_queries.render_queries),
+    "budgets": ("what budgets have spent, at a start", ledger_budgets.budgets, ledger_budgets.render_budgets),
     "hours": ("a report over a billion calls, out of hourly rollups", ledger_queries.hours, ledger_queries.render_hours),
     "busy": ("latency of calls while scans, flushes and compactions run", ledger_busy.busy, ledger_busy.render_busy),
     "memory": ("memory of the gateway under load", ledger_busy.memory, ledger_busy.render_memory),

@@ -45,7 +45,7 @@ pub use self::sql::proof;
 use crate::Error;
 use crate::error::chain;
 use crate::hot::Held;
-use crate::rollup::{self, Hourly};
+use crate::rollup::Hourly;
 use crate::scan::Scan;
 use crate::schema::usage_schema;
 use crate::stats::Stats;
@@ -153,7 +153,7 @@ impl Shared {
         let mut whole = true;
         let hours = match fresh.is_empty() {
             true => None,
-            false => self.own_hours(&seen, self.instance()).await.unwrap_or_else(|error| {
+            false => self.hours(&seen).await.unwrap_or_else(|error| {
                 tracing::warn!(error = %chain(&error), "the hourly rollup cannot be read; budgets are loaded from raw rows");
                 None
             }),
@@ -316,17 +316,6 @@ impl Shared {
             }
         }
         drifts
-    }
-
-    /// What the rows of a window add up to, out of hours where they can say it.
-    async fn loaded(&self, budget: &Budget, span: Span, seen: &Seen, hours: Option<&Hourly>) -> Result<Vec<Sum>, Error> {
-        let (Some(hours), Some(text)) = (hours, rolled::sums(budget, span)) else {
-            return self.sums(budget, span, seen).await;
-        };
-        let is_rolling = matches!(budget.window, Window::Rolling { .. });
-        let usage = seen.table.scanned()?;
-        let hourly = rollup::view(Some(hours), Some(&usage), Held::of(&seen.rows)?).map_err(Error::query)?;
-        asked(budget, &text, is_rolling, rollup::NAME, hourly).await
     }
 
     /// What the rows of a window add up to.

@@ -60,11 +60,7 @@ pub(super) fn sums(budget: &Budget, span: Span, instance: &Name) -> String {
         format!("sum(CASE WHEN instance = {own} THEN {measure} END) AS own"),
         format!("sum(CASE WHEN instance <> {own} THEN {measure} END) AS others"),
     ];
-    let step = match budget.window {
-        Window::Rolling { length_us } => Some(step_us(length_us)),
-        _ => None,
-    };
-    grouped(budget, span, step, counts)
+    grouped(budget, span, step(budget), counts)
 }
 
 /// The same by hours, of whoever's rows: all of it is `own`.
@@ -79,16 +75,35 @@ pub(super) fn hours(budget: &Budget, from: Timestamp, to: Timestamp) -> String {
 
 /// The same without steps, of others' rows only.
 pub(super) fn others(budget: &Budget, span: Span, instance: &Name) -> String {
-    let not_own = format!("instance <> {}", quoted(instance.as_str()));
-    let budget = Budget {
+    let counts = ["0 AS own".to_owned(), format!("sum({}) AS others", measure(&budget.limit))];
+    let budget = narrowed(budget, format!("instance <> {}", quoted(instance.as_str())));
+    grouped(&budget, span, None, counts)
+}
+
+/// The same as [`sums`], of own rows only: others' files are not read.
+pub(super) fn own(budget: &Budget, span: Span, instance: &Name) -> String {
+    let counts = [format!("sum({}) AS own", measure(&budget.limit)), "0 AS others".to_owned()];
+    let budget = narrowed(budget, format!("instance = {}", quoted(instance.as_str())));
+    grouped(&budget, span, step(&budget), counts)
+}
+
+/// A budget of fewer rows.
+fn narrowed(budget: &Budget, to: String) -> Budget {
+    Budget {
         when: Some(match &budget.when {
-            Some(when) => format!("({when}) AND {not_own}").into(),
-            None => not_own.into(),
+            Some(when) => format!("({when}) AND {to}").into(),
+            None => to.into(),
         }),
         ..budget.clone()
-    };
-    let counts = ["0 AS own".to_owned(), format!("sum({}) AS others", measure(&budget.limit))];
-    grouped(&budget, span, None, counts)
+    }
+}
+
+/// The step of a rolling window.
+pub(super) fn step(budget: &Budget) -> Option<i64> {
+    match budget.window {
+        Window::Rolling { length_us } => Some(step_us(length_us)),
+        _ => None,
+    }
 }
 
 fn grouped(budget: &Budget, span: Span, step_us: Option<i64>, counts: [String; 2]) -> String {

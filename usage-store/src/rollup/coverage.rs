@@ -57,7 +57,7 @@ impl Coverage {
     }
 
     /// The place up to which the rollup has an instance's rows.
-    pub(super) fn of(&self, instance: &str) -> Seq {
+    pub(crate) fn of(&self, instance: &str) -> Seq {
         self.places.get(instance).copied().unwrap_or(Seq::ZERO)
     }
 
@@ -69,10 +69,10 @@ impl Coverage {
         lock(&self.seen).get(file.path).map(|content| content.as_ref().clone())
     }
 
-    /// Whether every file has rows of one gateway only, and the rollup none beyond the place up to which they are in the table.
-    pub(crate) fn is_of_only(&self, usage: &Files, own: &Name, committed: Seq) -> bool {
-        let is_own = |content: BTreeMap<String, Seq>| content.keys().all(|instance| instance == own.as_str());
-        usage.places().all(|file| self.content(&file).is_some_and(is_own)) && self.of(own.as_str()) <= committed
+    /// Whether every file has rows of one gateway only.
+    pub(crate) fn is_of_only(&self, usage: &Files, instance: &Name) -> bool {
+        let is_its = |content: BTreeMap<String, Seq>| content.keys().all(|name| name == instance.as_str());
+        usage.places().all(|file| self.content(&file).is_some_and(is_its))
     }
 
     fn covers(&self, file: &Places<'_>) -> bool {
