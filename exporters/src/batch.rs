@@ -252,6 +252,27 @@ mod tests {
     }
 
     #[test]
+    fn pages_that_are_slices_of_more_rows_fill_batches_all_the_same() {
+        let stretch = rows_of("gw-1", 1..=1000);
+        let row = rows::bytes(&stretch) / 1000;
+        let (mut batcher, now) = (Batcher::new(Cursor::default(), limits(100, 60 * row)), Duration::ZERO);
+        let (mut read, mut batches) = (0, Vec::new());
+        while read < 1000 {
+            let count = batcher.rows_to_read().min(1000 - read);
+            let rows = stretch.slice(read, count);
+            read += count;
+            let next = cursor(read as u64);
+            let more = read < 1000;
+            batcher.add(&Page { rows, next, more }, &Shape::default(), now).unwrap();
+            batches.extend(taken(&mut batcher, now));
+        }
+        assert!(
+            (16..=22).contains(&batches.len()),
+            "60 rows in each, for they are alike: {batches:?}"
+        );
+    }
+
+    #[test]
     fn a_row_larger_than_the_limit_goes_out_alone() {
         let now = Duration::ZERO;
         let mut batcher = Batcher::new(Cursor::default(), limits(1000, 1));

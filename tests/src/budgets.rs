@@ -379,7 +379,7 @@ async fn a_backtest_tells_what_a_rule_would_have_refused_and_changes_nothing(wor
         assert!(output.status.success(), "{complaint}");
         let lines: Vec<Value> = serde_json::from_str(&text).unwrap();
         let found = lines.iter().map(|line| {
-            let cost = line["cost"].as_array().unwrap().iter().map(|cost| cost["amount"].as_str().unwrap());
+            let mut cost = line["cost"].as_array().unwrap().iter().map(|cost| cost["amount"].as_str().unwrap());
             (line["refused"].as_i64().unwrap(), cost.next_back().map_or_else(|| Decimal::parse("0"), Decimal::parse))
         });
         assert_eq!(found.collect::<Vec<_>>(), expected, "{text}");

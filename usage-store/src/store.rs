@@ -95,6 +95,12 @@ pub struct Config {
 #[derive(Clone)]
 pub struct OnRow(Arc<dyn Fn(&Record) + Send + Sync>);
 
+/// Threads for reading and writing files of the table. What one of them allocated and another thread frees stays with it until it needs memory again or
+/// ends, so many of them would hold the memory of many files.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// How long such a thread lives without work.
+const BLOCKING_THREAD_IDLE: Duration = Duration::from_secs(1);
+
 /// The ledger of one gateway.
 pub struct Store {
     shared: Arc<Shared>,
@@ -549,6 +555,8 @@ fn maintain(shared: &Arc<Shared>, stop: &CancellationToken) -> Result<tokio::run
     let maintenance = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("ledger")
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_THREAD_IDLE)
         .on_thread_start(|| step_back(Work::Maintenance))
         .enable_all()
         .build()
