@@ -1,6 +1,7 @@
 //! What a call can come to, by the price lists in force and the limits of models: see [`tollgate_rating::worst()`].
 //!
-//! The dearest prices of a model are looked up once for each provider, template, model, region and payer, and kept until a price changes.
+//! The dearest prices of a model, and its limits, are looked up once for each provider, template, model, region and payer, and kept until a price or a
+//! declaration of limits changes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -9,6 +10,7 @@ use arc_swap::ArcSwap;
 use tollgate_budget::{Pricing, WorstCase};
 use tollgate_rating::{Dearest, LimitBook, Missing, PriceBook};
 use tollgate_record::admission::Bounds;
+use tollgate_record::limits::Limits;
 use tollgate_record::{Call, Intent, Name, Payer};
 
 use crate::wal::lock;
@@ -16,7 +18,7 @@ use crate::wal::lock;
 /// Dearest prices that are kept.
 const KEPT: usize = 10_000;
 
-/// Dearest prices, and the book that they are of.
+/// Dearest prices and limits, and the books that they are of.
 #[derive(Default)]
 pub(crate) struct Prices {
     pub(crate) limits: ArcSwap<LimitBook>,
@@ -25,8 +27,14 @@ pub(crate) struct Prices {
 
 #[derive(Default)]
 struct Kept {
-    book: Option<Arc<PriceBook>>,
-    dearest: HashMap<Box<[u8]>, Arc<Result<Dearest, Missing>>>,
+    books: Option<(Arc<PriceBook>, Arc<LimitBook>)>,
+    known: HashMap<Box<[u8]>, Arc<Known>>,
+}
+
+/// What is known of a model.
+struct Known {
+    dearest: Result<Dearest, Missing>,
+    limits: Limits,
 }
 
 /// What one call can come to.
@@ -37,7 +45,7 @@ pub(crate) struct Priced<'a> {
 }
 
 impl Priced<'_> {
-    fn dearest(&self, call: &Call) -> Arc<Result<Dearest, Missing>> {
+    fn known(&self, call: &Call) -> Arc<Known> {
         let payer = Payer::from(&*self.intent.identity);
         let parts = [
             call.provider_name.as_ref(),
@@ -54,28 +62,34 @@ impl Priced<'_> {
             key.extend_from_slice(part.map_or(b"\xfe", |name| name.as_str().as_bytes()));
         }
         let at = self.intent.start_time;
-        let holds = |dearest: &Result<Dearest, Missing>| match dearest {
+        let holds = |known: &Known| match &known.dearest {
             Ok(dearest) => dearest.until.is_none_or(|until| at < until),
             // A price may come into force at any time.
             Err(_) => false,
         };
+        let limits = self.prices.limits.load();
+        let is_of = |(book, of): &(Arc<PriceBook>, Arc<LimitBook>)| Arc::ptr_eq(book, self.book) && Arc::ptr_eq(of, &limits);
         {
             let mut kept = lock(&self.prices.kept);
-            if !kept.book.as_ref().is_some_and(|book| Arc::ptr_eq(book, self.book)) {
-                kept.book = Some(Arc::clone(self.book));
-                kept.dearest.clear();
+            if !kept.books.as_ref().is_some_and(is_of) {
+                kept.books = Some((Arc::clone(self.book), Arc::clone(&limits)));
+                kept.known.clear();
             }
-            if let Some(found) = kept.dearest.get(key.as_slice()).filter(|found| holds(found)) {
+            if let Some(found) = kept.known.get(key.as_slice()).filter(|found| holds(found)) {
                 return Arc::clone(found);
             }
         }
-        let found = Arc::new(Dearest::of(self.book, call, payer, at));
+        let model = call.request_model.as_ref();
+        let found = Arc::new(Known {
+            dearest: Dearest::of(self.book, call, payer, at),
+            limits: limits.of(call.provider_name.as_ref(), call.template.as_ref(), model),
+        });
         let mut kept = lock(&self.prices.kept);
-        if kept.book.as_ref().is_some_and(|book| Arc::ptr_eq(book, self.book)) {
-            if kept.dearest.len() >= KEPT {
-                kept.dearest.clear();
+        if kept.books.as_ref().is_some_and(is_of) {
+            if kept.known.len() >= KEPT {
+                kept.known.clear();
             }
-            kept.dearest.insert(key.into(), Arc::clone(&found));
+            kept.known.insert(key.into(), Arc::clone(&found));
         }
         found
     }
@@ -102,12 +116,11 @@ impl Pricing for Priced<'_> {
             };
             &other
         };
-        let limits = self.prices.limits.load();
-        let limits = limits.of(call.provider_name.as_ref(), call.template.as_ref(), model);
-        let tokens = tollgate_rating::tokens(bounds, &limits);
-        let cost = match &*self.dearest(call) {
+        let known = self.known(call);
+        let tokens = tollgate_rating::tokens(bounds, &known.limits);
+        let cost = match &known.dearest {
             Ok(dearest) => dearest
-                .cost(bounds, &limits)
+                .cost(bounds, &known.limits)
                 .map(|worst| (worst.cost.units(), worst.currency)),
             Err(missing) => Err(missing.clone()),
         };
@@ -115,6 +128,50 @@ impl Pricing for Priced<'_> {
             cost: cost.map_err(|missing| missing.to_string()),
             input_tokens: tokens.input,
             output_tokens: tokens.output,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tollgate_record::limits::{ModelLimit, ModelLimits};
+
+    use super::*;
+    use crate::testing::{intent, name, prices};
+
+    #[test]
+    fn limits_that_have_changed_hold_for_the_next_call() {
+        let (kept, book, intent) = (Prices::default(), Arc::new(prices()), intent(0));
+        let model = intent.call.request_model.clone().unwrap();
+        let bounds = Bounds {
+            input_tokens: 1,
+            answers: 1,
+            ..Bounds::default()
+        };
+        let priced = Priced {
+            prices: &kept,
+            book: &book,
+            intent: &intent,
+        };
+        for tokens in [10, 20] {
+            let declared = ModelLimits {
+                name: name("limits"),
+                provider: name("openai"),
+                shipped: false,
+                models: vec![ModelLimit {
+                    model: model.clone(),
+                    input_tokens: None,
+                    output_tokens: Some(tokens),
+                    source: None,
+                }],
+            };
+            kept.limits.store(Arc::new(LimitBook::new(vec![declared])));
+            for _ in 0..2 {
+                let worst = priced.worst(Some(&model), &bounds);
+                assert!(worst.cost.is_ok(), "{:?}", worst.cost);
+                assert_eq!(worst.output_tokens, tokens);
+            }
         }
     }
 }
