@@ -7,6 +7,7 @@
 //!    rows of theirs that the table, read a moment earlier, does not have: then the next comparison would have found them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tollgate_budget::{Span, Sum};
 use tollgate_record::rule::{Budget, Dimension, Limit, Tokens};
@@ -16,7 +17,7 @@ use super::sql::{HOUR_US, instant, made_outcomes, own, quoted, step};
 use super::{Seen, Shared, asked};
 use crate::Error;
 use crate::hot::Held;
-use crate::rollup::{self, HOUR, Hourly, KEYS};
+use crate::rollup::{self, HOUR, Hourly, KEYS, Keeper};
 
 /// The query of [`super::sql::sums`] over table `usage_hourly`; none if it cannot answer that.
 pub(super) fn sums(budget: &Budget, span: Span) -> Option<String> {
@@ -84,7 +85,15 @@ impl Shared {
             Some(hourly) => hourly.clone(),
             // Nobody has brought it forward yet since the start.
             None => match rollup::existing(self.location()).await? {
-                Some(rolled) => Hourly::of(&rolled, &files).await?,
+                Some(rolled) => {
+                    let known = self.rollup().map(Keeper::seen).unwrap_or_default();
+                    let hourly = Hourly::knowing(&rolled, &files, Arc::clone(&known)).await?;
+                    // A file of which it is not known whose rows it has is read by every query. Knowing takes two columns of it, once.
+                    match hourly.coverage.look_into(&files, usize::MAX).await? {
+                        true => Hourly::knowing(&rolled, &files, known).await?,
+                        false => hourly,
+                    }
+                }
                 None => return Ok(None),
             },
         };

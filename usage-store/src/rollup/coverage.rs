@@ -7,14 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
-use arrow::array::BooleanArray;
-use datafusion::logical_expr::Expr;
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
 use datafusion::prelude::{ident, lit};
 use tollgate_record::{Name, Seq};
 
+use super::keeper::run;
 use crate::Error;
-use crate::scan::{Files, Places};
+use crate::scan::{Files, Places, Scan};
+use crate::schema::usage_schema;
 use crate::table::lake::Lake;
 use crate::table::name::FileName;
 use crate::wal::lock;
@@ -73,6 +79,36 @@ impl Coverage {
     pub(crate) fn is_of_only(&self, usage: &Files, instance: &Name) -> bool {
         let is_its = |content: BTreeMap<String, Seq>| content.keys().all(|name| name == instance.as_str());
         usage.places().all(|file| self.content(&file).is_some_and(is_its))
+    }
+
+    /// Looks into at most so many files of which it is not known whose rows they have. Says whether there were any.
+    ///
+    /// # Errors
+    /// What the table's store says.
+    pub(crate) async fn look_into(&self, files: &Files, files_max: usize) -> Result<bool, Error> {
+        let unknown: Vec<_> = files
+            .places()
+            .filter(|file| self.content(file).is_none())
+            .map(|file| file.path.to_owned())
+            .collect();
+        for path in unknown.iter().take(files_max) {
+            let file = files.only(|other| other == path)?;
+            let scan = Scan::new("usage", &usage_schema(), Some(file), Vec::new());
+            let plan = LogicalPlanBuilder::scan("usage", provider_as_source(Arc::new(scan)), None)
+                .and_then(|plan| plan.aggregate([ident("instance")], [max(ident("seq"))])?.build())
+                .map_err(Error::query)?;
+            let mut content = BTreeMap::new();
+            for batch in run(plan).await? {
+                let names = cast(batch.column(0), &DataType::Utf8)?;
+                let places = batch.column(1).as_primitive::<Int64Type>();
+                for (name, place) in names.as_string::<i32>().iter().zip(places) {
+                    let place = place.and_then(|place| u64::try_from(place).ok()).unwrap_or(u64::MAX);
+                    content.insert(name.unwrap_or_default().to_owned(), Seq::new(place));
+                }
+            }
+            lock(&self.seen).insert(path.clone(), Arc::new(content));
+        }
+        Ok(!unknown.is_empty())
     }
 
     fn covers(&self, file: &Places<'_>) -> bool {

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::{DataType, Date32Type, Int64Type, Schema};
+use arrow::datatypes::{DataType, Date32Type, Schema};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::functions_aggregate::expr_fn::max;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext, ident, lit};
@@ -103,6 +102,11 @@ impl Keeper {
         })
     }
 
+    /// What it knows of files.
+    pub(crate) fn seen(&self) -> Seen {
+        Arc::clone(&self.seen)
+    }
+
     /// Does the next thing there is to do, and shows the result to queries. Says whether there is more.
     ///
     /// Must not run while rows are moved from memory to table `usage`.
@@ -134,7 +138,7 @@ impl Keeper {
         let coverage = self.coverage(&lake, &files).await?;
         let (lake, more) = if let Some(work) = self.fresh(&coverage, flushed)? {
             (add_up(&lake, work, stamp).await?, false)
-        } else if self.look_into(&files, &coverage).await? {
+        } else if coverage.look_into(&files, STEP_FILES).await? {
             (lake, true)
         } else if let Some(work) = self.lacking(&coverage, &files, stamp)? {
             (add_up(&lake, work, stamp).await?, true)
@@ -208,33 +212,6 @@ impl Keeper {
             to: last,
             source: Scan::new("usage", &usage_schema(), None, batches),
         }))
-    }
-
-    /// Looks into some files of which it is not known whose rows they have. Says whether there were any.
-    async fn look_into(&self, files: &Files, coverage: &Coverage) -> Result<bool, Error> {
-        let unknown: Vec<_> = files
-            .places()
-            .filter(|file| coverage.content(file).is_none())
-            .map(|file| file.path.to_owned())
-            .collect();
-        for path in unknown.iter().take(STEP_FILES) {
-            let file = files.only(|other| other == path)?;
-            let scan = Scan::new("usage", &usage_schema(), Some(file), Vec::new());
-            let plan = LogicalPlanBuilder::scan("usage", provider_as_source(Arc::new(scan)), None)
-                .and_then(|plan| plan.aggregate([ident("instance")], [max(ident("seq"))])?.build())
-                .map_err(Error::query)?;
-            let mut content = BTreeMap::new();
-            for batch in run(plan).await? {
-                let names = cast(batch.column(0), &DataType::Utf8)?;
-                let places = batch.column(1).as_primitive::<Int64Type>();
-                for (name, place) in names.as_string::<i32>().iter().zip(places) {
-                    let place = place.and_then(|place| u64::try_from(place).ok()).unwrap_or(u64::MAX);
-                    content.insert(name.unwrap_or_default().to_owned(), Seq::new(place));
-                }
-            }
-            lock(&self.seen).insert(path.clone(), Arc::new(content));
-        }
-        Ok(!unknown.is_empty())
     }
 
     /// The next rows that the rollup lacks, all of one instance. Every file's content is known.

@@ -56,9 +56,17 @@ impl Hourly {
     /// # Errors
     /// What the store says.
     pub(crate) async fn of(rolled: &Lake, usage: &Files) -> Result<Self, Error> {
+        Self::knowing(rolled, usage, Seen::default()).await
+    }
+
+    /// The same, with what is known of files.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(crate) async fn knowing(rolled: &Lake, usage: &Files, seen: Seen) -> Result<Self, Error> {
         Ok(Self {
             files: Files::of(rolled.delta())?,
-            coverage: Coverage::read(rolled, usage, Seen::default(), None).await?,
+            coverage: Coverage::read(rolled, usage, seen, None).await?,
         })
     }
 }
