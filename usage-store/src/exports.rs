@@ -171,7 +171,7 @@ impl Rows {
                 place.get(),
                 place.get() + behind.min(STRETCH)
             );
-            let found = self.sql(&seen, self.only_hot(&seen, instance, place), text).await?;
+            let found = self.sql(&seen, Some((instance, place)), text).await?;
             if found.num_rows() > 0 {
                 let times = cast(
                     found.column(0),
@@ -269,7 +269,7 @@ impl Rows {
             place.get(),
             to.get(),
         );
-        let rows = self.sql(seen, self.only_hot(seen, instance, place), text).await?;
+        let rows = self.sql(seen, Some((instance, place)), text).await?;
         Ok(Ahead {
             filter: filter.map(str::to_owned),
             instance: instance.clone(),
@@ -280,17 +280,23 @@ impl Rows {
     }
 
     async fn places(&self, seen: &Seen, text: &str) -> Result<Places, Error> {
-        read_places(&self.sql(seen, false, text.to_owned()).await?)
+        read_places(&self.sql(seen, None, text.to_owned()).await?)
     }
 
-    async fn sql(&self, seen: &Seen, only_hot: bool, text: String) -> Result<RecordBatch, Error> {
+    /// `behind` is a place, if only rows behind it are asked for: of those in memory that come before it nothing is read then.
+    async fn sql(&self, seen: &Seen, behind: Option<(&Name, Seq)>, text: String) -> Result<RecordBatch, Error> {
+        let only_hot = behind.is_some_and(|(instance, place)| self.only_hot(seen, instance, place));
+        let own = &self.shared.recorder().instance;
+        let wanted =
+            |piece: &&crate::hot::Piece| behind.is_none_or(|(instance, place)| instance != own || piece.last_seq() > place);
+        let hot: Vec<_> = seen.hot.iter().filter(wanted).cloned().collect();
         let files = match only_hot {
             true => None,
             false if seen.table.is_open() => Some(seen.table.scanned()?),
             // What is in it is not known.
             false => return Err(Error::Nothing),
         };
-        let usage = Scan::new("usage", &usage_schema(), files, Held::of(&seen.hot)?);
+        let usage = Scan::new("usage", &usage_schema(), files, Held::of(&hot)?);
         self.ask(usage, text).await
     }
 
