@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Benchmarks of the request path: installs and builds what is missing, then measures. ../../BENCHMARKS.md says what and why.
 #
-#   tests/bench/run.sh                  everything, about 12 minutes
+#   tests/bench/run.sh                  everything, about 17 minutes
 #   tests/bench/run.sh json latency     these scenarios only
 #   tests/bench/run.sh --help           the options
 #
