@@ -77,8 +77,11 @@ pub(crate) struct Budgets {
     changing: tokio::sync::Mutex<()>,
 }
 
+/// What a counter is told apart by.
+type Values = Vec<Option<Box<str>>>;
+
 /// Sums of own and of others' rows, by values and the first instant of the window or step.
-type Amounts = HashMap<(Vec<Option<Box<str>>>, i64), (i128, i128)>;
+type Amounts = HashMap<(Values, i64), (i128, i128)>;
 
 /// Why rules were not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -345,7 +348,7 @@ impl Shared {
         let sums = self
             .sums_of(&budget, &sql::others(&budget, span, self.instance()), false, seen)
             .await?;
-        let mut others: BTreeMap<Vec<Option<Box<str>>>, Vec<(Name, i128)>> = BTreeMap::new();
+        let mut others: BTreeMap<Values, Vec<(Name, i128)>> = BTreeMap::new();
         for sum in sums {
             let mut values = sum.values;
             if let Some(Some(instance)) = values.pop()
