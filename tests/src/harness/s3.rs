@@ -19,7 +19,7 @@ use super::process::{Process, eventually};
 /// The longest that moto may take to start: it is Python.
 const START: Duration = Duration::from_secs(30);
 
-/// moto: Amazon S3 in memory, with conditional puts.
+/// moto: Amazon S3 in memory, with conditional puts, of which it takes one at a time.
 pub(crate) struct Moto {
     pub(crate) url: String,
     _process: Process,
@@ -51,7 +51,7 @@ impl Moto {
         let dir = TempDir::with_prefix("tollgate-moto-").unwrap();
         let log = dir.path().join("moto.log");
         let mut command = Command::new(python);
-        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]);
+        command.args([&crate::harness::here("clients/s3.py"), "-H", "127.0.0.1", "-p", "0"]);
         if let Some((certificate, key)) = tls {
             command.arg("-c").arg(certificate).arg("-k").arg(key);
         }
