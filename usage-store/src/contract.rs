@@ -70,7 +70,7 @@
 //!     (`damage_stops_the_start_and_a_repair_keeps_the_rest_and_names_what_is_missing`, `a_segment_that_is_gone_is_named_and_the_others_are_kept`)
 //!
 //! # Corrections
-//! 17. `tollgate rerate` appends to the table only, under an instance of its own whose application transaction must stand where it stood when
+//! 20. `tollgate rerate` appends to the table only, under an instance of its own whose application transaction must stand where it stood when
 //!     the calls were read. A crash leaves a commit's corrections or none of them, and of any number that run, one corrects a call.
 //!     (`two_that_rerate_at_once_correct_every_call_once`, `rows_behind_a_place_that_others_have_taken_are_not_appended`,
 //!     `a_rerating_that_was_cut_off_is_completed_by_the_next`, `a_rerating_that_is_killed_again_and_again_corrects_each_call_once`)
