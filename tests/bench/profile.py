@@ -1,4 +1,4 @@
-"""Runs scenario `json` under a profiler; profile.sh calls it."""
+"""Runs scenario `json` or `budgets` under a profiler; profile.sh calls it."""
 
 import argparse
 import os
@@ -36,9 +36,13 @@ def perf_works(directory):
     return said("perf", "record", "-o", f"{directory}/probe", "--", "true")[0] == 0
 
 
+def configs(options):
+    return {"budgets.yaml": bodies.budgets()} if options.budgets else None
+
+
 def by_perf(options, directory, upstream, body, proxy_core, load_core):
     """Samples at full speed; and the machine's own count of instructions, if it lets perf see that."""
-    gateway = Gateway(proxy_core, f"{directory}/tollgate", upstream.port, options.tollgate)
+    gateway = Gateway(proxy_core, f"{directory}/tollgate", upstream.port, options.tollgate, configs=configs(options))
     with gateway.process:
         wrk(load_core, gateway, body, None, CONNECTIONS, WARM_UP_SECONDS, directory)
         pid = gateway.process.child.pid
@@ -87,7 +91,7 @@ def by_callgrind(options, directory, upstream, body, proxy_core, load_core):
     """Exact instructions in user space, of so many requests."""
     out = Path(tempfile.mkdtemp(prefix="tollgate-profile-")) / "callgrind.out"
     under = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
-    gateway = Gateway(proxy_core, f"{directory}/tollgate", upstream.port, options.tollgate, under, START_SECONDS)
+    gateway = Gateway(proxy_core, f"{directory}/tollgate", upstream.port, options.tollgate, under, START_SECONDS, configs=configs(options))
     gateway.process.stop_seconds = 300
     with gateway.process:
         pid = gateway.process.child.pid
@@ -125,8 +129,9 @@ def by_callgrind(options, directory, upstream, body, proxy_core, load_core):
 def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("profile: ended by a signal"))
     signal.signal(signal.SIGINT, lambda *_: sys.exit("profile: interrupted"))
-    parser = argparse.ArgumentParser(prog="tests/bench/profile.sh", description="Profiles the gateway under scenario `json`.")
+    parser = argparse.ArgumentParser(prog="tests/bench/profile.sh", description="Profiles the gateway under scenario `json`, or `budgets`.")
     parser.add_argument("tool", nargs="?", choices=("perf", "callgrind"), help="perf where it works, else callgrind")
+    parser.add_argument("--budgets", action="store_true", help="scenario `budgets` instead: 1,000 of them, five for each call")
     parser.add_argument("--work", default="/var/tmp", help="folder on a disk, for the ledger (/var/tmp)")
     parser.add_argument("--tollgate", help=argparse.SUPPRESS)
     parser.add_argument("--paced", help=argparse.SUPPRESS)
