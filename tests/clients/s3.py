@@ -1,4 +1,4 @@
-"""moto's server of Amazon S3, one put at a time.
+"""moto's server of Amazon S3, one put at a time: s3.py MOTO-ARGUMENTS
 
 moto looks whether an object is there and then writes it, on as many threads as there are requests, so of two conditional puts at once both may win (moto
 5.2.5, `S3Response.put_object`), which S3 rules out. With `sys.setswitchinterval(1e-6)` two of 500 races of four puts had several winners, and none with the
@@ -21,4 +21,5 @@ def alone(self):
 
 
 S3Response.put_object = alone
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,5 +1,6 @@
 //! The table in an object store: several gateways append to it, stores fail and come back, answers are lost, and every call is one row.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::harness::world::World;
 pub(crate) fn claims() -> Vec<Claim> {
     let all = claims_of![
         four_gateways_append_to_one_table_through_kills,
+        two_gateways_append_to_a_table_in_google_cloud_storage,
         calls_and_queries_of_hot_rows_go_on_while_the_store_is_down,
         a_commit_whose_answer_is_lost_is_made_once,
         a_store_is_reached_over_tls_with_a_ca_of_its_own,
@@ -48,6 +50,14 @@ fn config(name: &str, bucket: &str, endpoint: &str) -> Config {
     Config::standard()
         .replacing("metadata: {name: e2e}", &format!("metadata: {{name: {name}}}"))
         .replacing("ledger: {durability: process, flush: {rows: 200, interval: 1s}}", &ledger)
+}
+
+/// A gateway whose table is in a bucket of Google's, with the key of a service account.
+fn google_config(name: &str, bucket: &str, endpoint: &str, key: &Path) -> Config {
+    let s3 = config(name, bucket, endpoint);
+    let credentials = format!("region: us-east-1, access_key_id: test, secret_access_key: {SECRET}");
+    s3.replacing(&credentials, &format!("service_account: \"${{file:{}}}\"", key.display()))
+        .replacing("s3://", "gs://")
 }
 
 /// The rows of a query by `tollgate sql --config`, while no gateway runs on this data directory.
@@ -125,6 +135,53 @@ async fn four_gateways_append_to_one_table_through_kills(world: Arc<World>) {
     assert!(ours.int("calls") >= Some(acknowledged.iter().map(Vec::len).sum::<usize>() as i64));
     assert!(ours.decimal("cost") > Some(Decimal::ZERO));
     assert_eq!(outside(&world, moto, "four").await, ours.0);
+}
+
+async fn two_gateways_append_to_a_table_in_google_cloud_storage(world: Arc<World>) {
+    const CLIENTS: usize = 2;
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key.json");
+    let python = &world.stage().await.counterparts.python;
+    let moto = Moto::google(python, &key).await;
+    moto.bucket("google").await;
+    let names = ["gw-1", "gw-2"];
+    let configs = names.map(|name| google_config(name, "google", &moto.url, &key));
+    let mut gateways = join_all(configs.iter().map(|config| world.own_gateway(config))).await;
+    let traffics: Vec<_> = gateways.iter().map(|gateway| Traffic::start(gateway, CLIENTS, "google")).collect();
+    // Enough for both to write the same version of the table now and then.
+    for traffic in &traffics {
+        traffic.reach(300).await;
+    }
+    gateways[0].kill().await;
+    let mut acknowledged = join_all(traffics.into_iter().map(Traffic::stop)).await;
+    gateways[0].resume().await;
+    let traffic = Traffic::start(&gateways[0], CLIENTS, "google");
+    traffic.reach(70).await;
+    acknowledged[0].extend(traffic.stop().await);
+    let ended = join_all(gateways.iter_mut().map(Gateway::terminate)).await;
+    assert!(ended.iter().all(std::process::ExitStatus::success), "{ended:?}");
+
+    for (gateway, name) in names.iter().enumerate() {
+        let rows = offline(&gateways[0], &SEEN.replace("FROM usage", &format!("FROM usage WHERE instance = '{name}'"))).await;
+        complete(&rows, &acknowledged[gateway], if gateway == 0 { CLIENTS } else { 0 });
+        let logged = gateways[gateway].logged();
+        assert!(!logged.contains("PRIVATE KEY") && !logged.contains("panicked"), "{logged}");
+    }
+    let ours = offline(&gateways[0], SUMS).await.remove(0);
+    assert_eq!(outside(&world, &moto, "google").await, ours.0);
+
+    // A key that is not the account's gets nothing.
+    let stranger = folder.path().join("stranger.json");
+    let text = std::fs::read_to_string(&key).unwrap();
+    std::fs::write(&stranger, text.replace("ledger@", "stranger@")).unwrap();
+    let config = google_config("gw-1", "google", &moto.url, &stranger);
+    let configuration = folder.path().join("stranger");
+    config.write(&configuration);
+    let (configuration, data) = (configuration.to_str().unwrap(), gateways[0].data());
+    let arguments = ["sql", "--config", configuration, "--data", data.to_str().unwrap(), SUMS];
+    let (output, printed, problem) = gateways[0].run(&arguments).await;
+    assert!(!output.status.success(), "{printed}");
+    assert!(problem.contains("claims of somebody else"), "{problem}");
 }
 
 async fn calls_and_queries_of_hot_rows_go_on_while_the_store_is_down(world: Arc<World>) {

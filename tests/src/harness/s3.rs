@@ -1,4 +1,4 @@
-//! An object store: a process that speaks as Amazon S3 does, and a link to it that can be cut and that loses answers.
+//! An object store: a process that speaks as Amazon S3 does, or as Google Cloud Storage, and a link to it that can be cut and that loses answers.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -48,13 +48,25 @@ enum State {
 impl Moto {
     /// Starts it on a free port; with a certificate and its key, over TLS.
     pub(crate) async fn start(python: &Path, tls: Option<(&Path, &Path)>) -> Self {
-        let dir = TempDir::with_prefix("tollgate-moto-").unwrap();
-        let log = dir.path().join("moto.log");
         let mut command = Command::new(python);
-        command.args([&crate::harness::here("clients/s3.py"), "-H", "127.0.0.1", "-p", "0"]);
+        command.arg(crate::harness::here("clients/s3.py"));
         if let Some((certificate, key)) = tls {
             command.arg("-c").arg(certificate).arg("-k").arg(key);
         }
+        Self::of(command).await
+    }
+
+    /// Starts it on a free port, to be asked as Google Cloud Storage is: with the key of a service account, which is put into this file.
+    pub(crate) async fn google(python: &Path, key: &Path) -> Self {
+        let mut command = Command::new(python);
+        command.arg(crate::harness::here("clients/gcs.py")).arg(key);
+        Self::of(command).await
+    }
+
+    async fn of(mut command: Command) -> Self {
+        let dir = TempDir::with_prefix("tollgate-moto-").unwrap();
+        let log = dir.path().join("moto.log");
+        command.args(["-H", "127.0.0.1", "-p", "0"]);
         command.env("PYTHONUNBUFFERED", "1");
         let mut process = Process::start(&mut command, &log);
         let url = eventually("moto says where it listens", START, || {
