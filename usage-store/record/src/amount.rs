@@ -137,15 +137,20 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
         let one = Self::ONE.0.unsigned_abs();
-        let (whole, fraction) = (magnitude / one, magnitude % one);
         if self.0 < 0 {
             f.write_str("-")?;
         }
+        // An amount has 16 digits before its point and 12 after it: 64 bits hold either, and are written several times faster than 128.
+        let (whole, mut fraction) = ((magnitude / one) as u64, (magnitude % one) as u64);
         if fraction == 0 {
             return write!(f, "{whole}");
         }
-        let digits = format!("{fraction:012}");
-        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+        let mut digits = Self::SCALE as usize;
+        while fraction.is_multiple_of(10) {
+            fraction /= 10;
+            digits -= 1;
+        }
+        write!(f, "{whole}.{fraction:0digits$}")
     }
 }
 

@@ -555,6 +555,30 @@ fn a_body_that_cannot_be_read_is_open() {
     }
 }
 
+/// A conversation with one part, as deep inside of parts as is told.
+fn nested(part: &str, deep: usize) -> String {
+    let (before, after) = (r#"{"type":"tool_result","content":["#.repeat(deep), "]}".repeat(deep));
+    format!(r#"{{"model":"claude-opus-4-6","max_tokens":5,"messages":[{{"role":"user","content":[{before}{part}{after}]}}]}}"#)
+}
+
+#[test]
+fn parts_are_seen_however_deep_they_lie() {
+    let bounds = |part, deep| of(&Codec::anthropic(), "/v1/messages", &nested(part, deep)).0;
+    for deep in 0..8 {
+        let text = bounds(r#"{"type":"text","text":"no \"type\": \"image\""}"#, deep);
+        assert!(!text.input_open && text.output_tokens == Some(5), "{deep}: {text:?}");
+        for other in [
+            r#"{"type":"image","source":{"type":"url","url":"https://example.com/a.png"}}"#,
+            r#"{"type":"text","text":["not a text",{"type":"document"}]}"#,
+        ] {
+            let bounds = bounds(other, deep);
+            assert!(bounds.input_open && bounds.output_tokens == Some(5), "{deep}: {bounds:?}");
+        }
+    }
+    let beyond = bounds(r#"{"type":"text","text":""}"#, 10_000);
+    assert!(beyond.input_open && beyond.output_tokens.is_none());
+}
+
 /// A value of JSON, with escapes of every kind where a text has room for them.
 fn written(text: &str, escaped: bool) -> String {
     if !escaped {

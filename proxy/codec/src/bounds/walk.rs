@@ -2,6 +2,8 @@
 //!
 //! 1. Names of members are told in any case and with or without `_`, where finding more of them only raises a bound; a limit is told by its exact name.
 //! 2. A body that is no JSON object, or nested deeper than the parser goes, was not seen, and everything of it is open.
+//! 3. Members that are texts nearly always are passed over and not decoded: most bytes of a body are there. Where they are lists of parts they are read
+//!    after all, which is a second look at them; deeper than [`TEXTS_DEEP`] they are read at once, so that no body is looked at more often.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,6 +19,9 @@ use super::{ANSWERS_MAX, DOCUMENT_TOKENS, IMAGE_SIZES, TOOL_CALLS_MAX, UNIT_DOCU
 use crate::defaults::Limit;
 use crate::shape::Shape;
 use crate::work;
+
+/// How deep texts may lie inside of texts to be passed over first: a message has its parts, and a part, such as a tool's result, may have parts of its own.
+const TEXTS_DEEP: u8 = 2;
 
 /// What was seen of a body.
 #[derive(Debug)]
@@ -51,6 +56,8 @@ pub(super) struct Seen<'s> {
     documents: u64,
     query_bytes: u64,
     bytes: u64,
+    /// How many lists that stand for texts are being read.
+    deep: u8,
     /// Models are named as is not usual.
     pub(super) names_others: bool,
     whole: bool,
@@ -125,6 +132,7 @@ impl<'s> Seen<'s> {
             documents: 0,
             query_bytes: 0,
             bytes: body.len() as u64,
+            deep: 0,
             names_others: false,
             whole: false,
         };
@@ -287,7 +295,7 @@ impl Walk<'_, '_> {
             (b"additionalmodelrequestfields", _) => self.next(map, At::Extra),
             // How the answer is to sound.
             (b"audio", _) => self.next(map, At::Inside),
-            (b"input" | b"inputs", _) => self.next(map, At::Inside),
+            (b"input" | b"inputs" | b"system" | b"instructions", _) => self.text(map),
             _ => self.member(name, map),
         }
     }
@@ -324,10 +332,31 @@ impl Walk<'_, '_> {
                 Ok(())
             }
             b"inputaudio" | b"audio" | b"audiourl" => self.next(map, At::Sound),
+            b"content" | b"text" => self.text(map),
             name if is_opening(name) => self.next(map, At::Opening),
             name if is_sealed(name) => map.next_value::<IgnoredAny>().map(drop),
             _ => self.next(map, At::Inside),
         }
+    }
+
+    /// A member that is a text nearly always.
+    fn text<'de, A: MapAccess<'de>>(&mut self, map: &mut A) -> Result<(), A::Error> {
+        if self.seen.deep == TEXTS_DEEP {
+            return self.next(map, At::Inside);
+        }
+        let value: &RawValue = map.next_value()?;
+        if value.get().starts_with('"') {
+            return Ok(());
+        }
+        self.seen.deep += 1;
+        let mut parser = serde_json::Deserializer::from_str(value.get());
+        let walk = Walk {
+            seen: self.seen,
+            at: At::Inside,
+        };
+        let read = walk.deserialize(&mut parser);
+        self.seen.deep -= 1;
+        read.map_err(Error::custom)
     }
 
     /// One of the tools.
