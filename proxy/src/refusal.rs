@@ -144,9 +144,13 @@ fn budget(over: &OverBudget, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
     write!(
         f,
-        " has too little left: of {} in its window {} are spent and {} are reserved for calls under way, and this call could come to {}; ",
-        over.limit, over.spent, over.reserved, over.estimate
+        " has too little left: of {} in its window {} are spent and {} are reserved for calls under way, and ",
+        over.limit, over.spent, over.reserved
     )?;
+    match &over.estimate {
+        Some(estimate) => write!(f, "this call could come to {estimate}; ")?,
+        None => f.write_str("this call starts work that is priced later; ")?,
+    }
     match over.resets {
         Some(resets) => write!(f, "the window resets at {}", rfc3339(resets)),
         None => f.write_str("the window does not reset"),
@@ -223,7 +227,7 @@ mod tests {
             limit: usd("50"),
             spent: usd("49.99"),
             reserved: usd("0.005"),
-            estimate: usd("0.02"),
+            estimate: Some(usd("0.02")),
             resets,
             status: 402,
         };

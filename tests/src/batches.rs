@@ -24,6 +24,7 @@ pub(crate) fn claims() -> Vec<Claim> {
         results_become_rows_once_over_restarts_and_kills,
         results_of_a_client_that_leaves_and_of_a_gateway_that_is_killed_midway_become_rows_once,
         results_that_two_gateways_of_one_table_are_asked_for_become_rows_once,
+        a_batch_is_taken_while_anything_is_left_of_a_budget,
     ]
 }
 
@@ -204,6 +205,25 @@ async fn openai_results_become_rows_once_and_their_submitter_pays(world: Arc<Wor
     assert_eq!(refused[0].text("error_type"), Some("invalid_request_error"));
     // Eight fetches of the answers and two of the errors by this key, and one row each; the other team's has no session.
     free(gateway, session, &[("/v1/batches", 1), ("/v1/batches/{id}", 2), ("/v1/files", 1), ("/v1/files/{id}/content", 10)]).await;
+}
+
+async fn a_batch_is_taken_while_anything_is_left_of_a_budget(world: Arc<World>) {
+    let rule = "apiVersion: tollgate/v1\nkind: Budget\nmetadata: {name: tiny}\nspec: {per: [team], limit: 0.000001 USD, window: month}\n";
+    let gateway = world.own_gateway(&Config::standard().with("rules.yaml", rule.to_owned())).await;
+    let application = Application::new(&world, &gateway);
+    let (submission, batch) = application.chats(4).await;
+    let fetched = application.fetch("openai", &batch.files[0]).await;
+    charged(&results(&gateway, &application.session).await, 3, cost_of_chats(&fetched), &submission);
+    // That was more than there is: no other batch is taken, and the one that was can be looked at and fetched.
+    let line = json!({"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": Api::Chat.model(), "messages": []}});
+    let reply = application.call("openai", "batch_submit", json!({"lines": [line], "endpoint": "/v1/chat/completions"})).await;
+    let error = reply.error.expect("nothing is left");
+    assert_eq!(error.status, Some(402), "{error:?}");
+    assert!(error.message.contains("budget tiny of team growth") && error.message.contains("priced later"), "{error:?}");
+    assert_eq!(application.fetch("openai", &batch.files[0]).await, fetched);
+    let refused = gateway.sql("SELECT operation_name, cost FROM usage WHERE outcome = 'refused_budget'").await;
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0].text("operation_name"), Some("/v1/batches"));
 }
 
 async fn anthropic_results_become_rows_once_and_their_submitter_pays(world: Arc<World>) {

@@ -36,7 +36,8 @@
 //! 11. Pages: those that are asked for, else [`PAGES_MAX`] (Mistral's documentation of OCR: a document has 1,000 pages at most).
 //! 12. Calls of tools that the provider runs: `max_uses` of each, or all `max_tool_calls` together; [`TOOL_CALLS_MAX`] of each where nothing limits them: providers document no number.
 //!     Cohere's search units: one for 100 documents, where each 500 tokens of one count (its page of prices).
-//! 13. Endpoints whose answers tell no usage use nothing: lists of models, counts of tokens, moderations, files. Batches are priced result by result, when their results are fetched.
+//! 13. Endpoints whose answers tell no usage use nothing: lists of models, counts of tokens, moderations, files. Batches are priced result by result, when their results are fetched; a
+//!     submission says so ([`Bounds::later`]).
 //!     A template's provider may have words of its own: its input is open, and its output has no limit.
 
 mod counted;
@@ -108,7 +109,10 @@ impl Codec {
             _ => false,
         };
         if uses_nothing {
-            return Bounds::default();
+            return Bounds {
+                later: matches!(shape, Shape::Batch { submits: true }),
+                ..Bounds::default()
+            };
         }
         let model = request.model.as_ref().map_or("", |model| model.as_str());
         let written = self.limit(shape, path_and_query);

@@ -33,7 +33,7 @@ fn over_budget(status: u16) -> Refusal {
         limit: usd("50"),
         spent: usd("49.99"),
         reserved: usd("0.005"),
-        estimate: usd("0.02"),
+        estimate: Some(usd("0.02")),
         // 9999-01-01T00:00:00Z
         resets: Some(Timestamp::from_unix_us(253_370_764_800_000_000)),
         status,

@@ -3,7 +3,9 @@
 //! 1. Worst case: the most that the call can come to, by its [`Bounds`] and the dearest prices that may apply.
 //! 2. Expected: what 95 of 100 of the last calls of its key did not exceed, at most the worst case; the worst case while fewer than eight are known.
 //! 3. None: nothing, and the call passes while anything is left.
-//! 4. A budget that clamps gives a request without a limit of its own the largest limit whose worst case fits; below [`CLAMP_MIN`] tokens the call is
+//! 4. What is priced later, such as a batch, sets the smallest unit aside until its own row is there: it passes while anything is left, whatever the
+//!    reservation. What it comes to is counted when it is known, and may exceed the limit.
+//! 5. A budget that clamps gives a request without a limit of its own the largest limit whose worst case fits; below [`CLAMP_MIN`] tokens the call is
 //!    refused, since some providers take no smaller limit.
 
 use tollgate_record::admission::{Bounds, NotShared, OverBudget, Refusal, UnpricedCall, Unshared};
@@ -39,18 +41,24 @@ pub trait Pricing {
 pub(crate) struct Need {
     pub(crate) aside: i128,
     pub(crate) estimate: i128,
+    /// What the call starts is priced later, so that the estimate says nothing.
+    pub(crate) later: bool,
 }
 
-/// What a budget needs for a call.
+/// What a budget needs for a call; `later`: [`Bounds::later`].
 ///
 /// # Errors
 /// What has no price, if the budget does not admit that.
-pub(crate) fn need(rule: &BudgetRule, worst: &WorstCase, recent: &Recent, key: &Name) -> Result<Need, String> {
+pub(crate) fn need(rule: &BudgetRule, worst: &WorstCase, later: bool, recent: &Recent, key: &Name) -> Result<Need, String> {
     let (input, output) = (i128::from(worst.input_tokens), i128::from(worst.output_tokens));
     let (most, of) = match &rule.budget.limit {
         Limit::Calls(_) => {
             let aside = i128::from(rule.budget.reservation != Reservation::None);
-            return Ok(Need { aside, estimate: 1 });
+            return Ok(Need {
+                aside,
+                estimate: 1,
+                later: false,
+            });
         }
         Limit::Money { currency, .. } => match (&worst.cost, rule.budget.unpriced) {
             (Ok((cost, of)), _) if of == currency || *cost == 0 => (*cost, Of::Cost),
@@ -62,12 +70,23 @@ pub(crate) fn need(rule: &BudgetRule, worst: &WorstCase, recent: &Recent, key: &
         Limit::Tokens { of: Tokens::Output, .. } => (output, Of::Output),
         Limit::Tokens { of: Tokens::Total, .. } => (input.saturating_add(output), Of::Total),
     };
+    if later {
+        return Ok(Need {
+            aside: i128::from(rule.budget.reservation != Reservation::None),
+            estimate: 1,
+            later,
+        });
+    }
     let aside = match rule.budget.reservation {
         Reservation::WorstCase => most,
         Reservation::Expected => recent.expected(key, of).map_or(most, |expected| expected.min(most)),
         Reservation::None => 0,
     };
-    Ok(Need { aside, estimate: most })
+    Ok(Need {
+        aside,
+        estimate: most,
+        later,
+    })
 }
 
 /// Whether a counter has what is needed.
@@ -124,7 +143,7 @@ pub(crate) fn over(rule: &BudgetRule, counter: &Counter, need: Need, elsewhere: 
         limit: measure(rule.limit),
         spent: measure(counter.spent()),
         reserved: measure(counter.reserved.saturating_add(elsewhere)),
-        estimate: measure(need.estimate),
+        estimate: (!need.later).then(|| measure(need.estimate)),
         resets: resets.map(Timestamp::from_unix_us),
         status: budget.status,
     }))

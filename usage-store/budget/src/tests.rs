@@ -174,7 +174,7 @@ fn a_burst_is_refused_before_anything_is_spent() {
             Err(Refusal::Budget(over)) => {
                 assert_eq!(over.limit.to_string(), "30 USD");
                 assert_eq!(over.reserved.to_string(), "30 USD");
-                assert_eq!(over.estimate.to_string(), "3 USD");
+                assert_eq!(over.estimate.unwrap().to_string(), "3 USD");
                 assert_eq!(over.per, [("user_id".to_owned(), Some("ann".to_owned()))]);
                 assert_eq!(over.resets, Some(Timestamp::from_unix_us(DAY)));
             }
@@ -389,7 +389,7 @@ fn several_budgets_must_all_admit_and_none_keeps_anything_of_a_refusal() {
     let engine = engine(vec![budget(money(100)), tokens], vec![]);
     match engine.reserve(&intent(1, "ann", "m", 0), || bounds(6, Some(5)), &Dollars) {
         Err(Refusal::Budget(over)) => assert_eq!(
-            (over.budget.as_str(), over.estimate.to_string()),
+            (over.budget.as_str(), over.estimate.unwrap().to_string()),
             ("tokens", "11 tokens".to_owned())
         ),
         other => panic!("{other:?}"),
@@ -424,6 +424,38 @@ fn what_is_expected_is_what_calls_came_to_lately() {
         .reserve(&intent(9, "ann", "m", 0), || bounds(10, Some(90)), &Dollars)
         .unwrap();
     assert_eq!(engine.standings()[0].reserved, 3 * USD);
+}
+
+#[test]
+fn what_is_priced_later_passes_while_anything_is_left() {
+    let batch = || Bounds {
+        later: true,
+        ..Bounds::default()
+    };
+    for reservation in [Reservation::WorstCase, Reservation::Expected, Reservation::None] {
+        let mut limited = budget(money(3));
+        limited.reservation = reservation;
+        let engine = engine(vec![limited], vec![]);
+        let submitted = intent(1, "ann", "m", 0);
+        pass(engine.reserve(&submitted, batch, &Dollars).unwrap());
+        engine.post([&row(&submitted, Outcome::Ok, 0, 0)]);
+        // Its results come to more than there is.
+        let results = intent(2, "ann", "m", 0);
+        pass(engine.reserve(&results, || bounds(0, Some(0)), &Dollars).unwrap());
+        engine.post([&row(&results, Outcome::Ok, 5, 5 * USD)]);
+        let Err(Refusal::Budget(over)) = engine.reserve(&intent(3, "ann", "m", 0), batch, &Dollars) else {
+            panic!("{reservation:?}: a batch passed that nothing is left for");
+        };
+        assert_eq!((over.spent.to_string(), over.estimate), ("5 USD".to_owned(), None));
+        // To look at it and to fetch its results starts nothing.
+        pass(
+            engine
+                .reserve(&intent(4, "ann", "m", 0), || bounds(0, Some(0)), &Dollars)
+                .unwrap(),
+        );
+        // Another's counter has all of it left.
+        pass(engine.reserve(&intent(5, "bob", "m", 0), batch, &Dollars).unwrap());
+    }
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub struct Bounds {
     pub takes_limit: bool,
     /// Whether the request can be given another model.
     pub takes_model: bool,
+    /// Whether it starts work that is priced by calls to come, of which it does not tell how much: a batch that is submitted. It passes while anything
+    /// is left.
+    pub later: bool,
 }
 
 /// A call that budgets and rate limits let pass. What was set aside for it is given back if this is dropped before the call is admitted.
@@ -161,8 +164,8 @@ pub struct OverBudget {
     pub spent: Measure,
     /// What is set aside for calls that have not ended.
     pub reserved: Measure,
-    /// What this call could have come to.
-    pub estimate: Measure,
+    /// What this call could have come to; none of what it does not tell ([`Bounds::later`]).
+    pub estimate: Option<Measure>,
     /// When the window ends, or for a rolling one when its oldest step leaves it.
     pub resets: Option<Timestamp>,
     /// HTTP status to refuse with.
@@ -199,7 +202,7 @@ pub type Admission = Result<Permit, Refusal>;
 // === impl Bounds ===
 
 impl Bounds {
-    /// Whether the call can use nothing that costs, whatever its price.
+    /// Whether the call itself can use nothing that costs, whatever its price.
     pub const fn is_nothing(&self) -> bool {
         self.input_tokens == 0
             && !self.input_open

@@ -417,7 +417,7 @@ fn what_has_no_answer_of_tokens_has_no_output() {
     );
     assert_eq!((embedded.0.answers, embedded.0.output_tokens), (0, None));
     assert!(embedded.0.input_tokens > 0 && embedded.0.takes_model && !embedded.0.takes_limit);
-    for path in ["/v1/moderations", "/v1/messages/count_tokens", "/v1/files", "/v1/batches"] {
+    for path in ["/v1/moderations", "/v1/messages/count_tokens", "/v1/files"] {
         assert_eq!(of(&Codec::openai(), path, r#"{"model":"m"}"#).0, Bounds::default(), "{path}");
     }
     let codec = Codec::openai();
@@ -425,6 +425,34 @@ fn what_has_no_answer_of_tokens_has_no_output() {
     let headers = HeaderMap::new();
     let bounds = codec.bounds(&endpoint, "/v1/models", &headers, b"", &Request::default());
     assert_eq!(bounds, Bounds::default());
+}
+
+#[test]
+fn a_batch_is_priced_later_when_it_is_submitted_and_nothing_when_it_is_looked_at() {
+    for (codec, path, looks) in [
+        (Codec::openai(), "/v1/batches", "/v1/batches/batch_abc123"),
+        (
+            Codec::anthropic(),
+            "/v1/messages/batches",
+            "/v1/messages/batches/msgbatch_01/results",
+        ),
+        (Codec::mistral(), "/v1/batch/jobs", "/v1/batch/jobs/6b1f"),
+        (
+            Codec::gemini(),
+            "/v1beta/models/gemini-3-pro:batchGenerateContent",
+            "/v1beta/batches/b1",
+        ),
+    ] {
+        let submitted = of(&codec, path, r#"{"requests":[]}"#).0;
+        let later = Bounds {
+            later: true,
+            ..Bounds::default()
+        };
+        assert_eq!(submitted, later, "{path}");
+        let endpoint = codec.endpoint(&Method::GET, looks);
+        let looked = codec.bounds(&endpoint, looks, &HeaderMap::new(), b"", &Request::default());
+        assert_eq!(looked, Bounds::default(), "{looks}");
+    }
 }
 
 #[test]

@@ -180,7 +180,7 @@ impl State {
         // Not collected: that would not know how many there are.
         let mut needs = Vec::with_capacity(matched.len());
         for (rule, slot) in matched {
-            match decide::need(rule, worst, &self.recent, call.key) {
+            match decide::need(rule, worst, call.bounds.later, &self.recent, call.key) {
                 Ok(need) => needs.push(Match { rule, slot: *slot, need }),
                 Err(missing) => {
                     return Err(Refused {
@@ -224,10 +224,16 @@ pub(super) fn policy(rule: &BudgetRule) -> Box<str> {
 /// A refusal by its numbers.
 pub(super) fn describe(refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Budget(over) => format!(
-            "limit {}, spent {}, reserved {}, this call up to {}",
-            over.limit, over.spent, over.reserved, over.estimate
-        ),
+        Refusal::Budget(over) => {
+            let estimate = match &over.estimate {
+                Some(estimate) => format!("this call up to {estimate}"),
+                None => "what this call starts is priced later".to_owned(),
+            };
+            format!(
+                "limit {}, spent {}, reserved {}, {estimate}",
+                over.limit, over.spent, over.reserved
+            )
+        }
         Refusal::Unpriced(call) => call.missing.clone(),
         Refusal::Unloaded { .. } => "what was spent is not known".to_owned(),
         Refusal::Pending(_) | Refusal::Unshared(_) => "what gateways share of it is not known".to_owned(),

@@ -220,7 +220,7 @@ impl State {
             let Some(counter) = self.counters.get(found.slot) else {
                 continue;
             };
-            let least = least.and_then(|worst| decide::need(found.rule, worst, &self.recent, call.key).ok());
+            let least = least.and_then(|worst| decide::need(found.rule, worst, call.bounds.later, &self.recent, call.key).ok());
             let need = least.unwrap_or(found.need);
             if !decide::fits(found.rule, counter, need) {
                 return Vec::new();
