@@ -383,6 +383,7 @@ fn holding(usage: &Usage, answers: u64) -> (Bounds, Limits) {
         pages: of(usage.pages),
         takes_limit: false,
         takes_model: false,
+        later: false,
     };
     let limits = Limits {
         input_tokens: of(usage.input),
