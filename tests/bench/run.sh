@@ -12,6 +12,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$HOME/.cache/tollgate/target}
 
+main=$here/${TOLLGATE_BENCH_MAIN:-bench.py}
+case " $* " in
+  *" --help "* | *" -h "*) exec python3 -B "$main" --help ;;
+esac
+
 "$here/../setup.sh" debian "$here/debian.txt"
 
 binary=${TOLLGATE_BENCH_BINARY:-}
@@ -28,4 +33,4 @@ if [ ! -x "$paced" ] || [ "$here/paced.rs" -nt "$paced" ]; then
 fi
 
 ulimit -n "$(ulimit -Hn)"
-exec python3 -B "$here/${TOLLGATE_BENCH_MAIN:-bench.py}" --tollgate "$binary" --paced "$paced" "$@"
+exec python3 -B "$main" --tollgate "$binary" --paced "$paced" "$@"
