@@ -51,15 +51,14 @@ pub(crate) struct Need {
 /// What has no price, if the budget does not admit that.
 pub(crate) fn need(rule: &BudgetRule, worst: &WorstCase, later: bool, recent: &Recent, key: &Name) -> Result<Need, String> {
     let (input, output) = (i128::from(worst.input_tokens), i128::from(worst.output_tokens));
+    let a_unit = |later| Need {
+        aside: i128::from(rule.budget.reservation != Reservation::None),
+        estimate: 1,
+        later,
+    };
     let (most, of) = match &rule.budget.limit {
-        Limit::Calls(_) => {
-            let aside = i128::from(rule.budget.reservation != Reservation::None);
-            return Ok(Need {
-                aside,
-                estimate: 1,
-                later: false,
-            });
-        }
+        Limit::Calls(_) => return Ok(a_unit(false)),
+        _ if later => return Ok(a_unit(true)),
         Limit::Money { currency, .. } => match (&worst.cost, rule.budget.unpriced) {
             (Ok((cost, of)), _) if of == currency || *cost == 0 => (*cost, Of::Cost),
             (_, Unpriced::Admit) => (0, Of::Cost),
@@ -70,13 +69,6 @@ pub(crate) fn need(rule: &BudgetRule, worst: &WorstCase, later: bool, recent: &R
         Limit::Tokens { of: Tokens::Output, .. } => (output, Of::Output),
         Limit::Tokens { of: Tokens::Total, .. } => (input.saturating_add(output), Of::Total),
     };
-    if later {
-        return Ok(Need {
-            aside: i128::from(rule.budget.reservation != Reservation::None),
-            estimate: 1,
-            later,
-        });
-    }
     let aside = match rule.budget.reservation {
         Reservation::WorstCase => most,
         Reservation::Expected => recent.expected(key, of).map_or(most, |expected| expected.min(most)),
@@ -85,7 +77,7 @@ pub(crate) fn need(rule: &BudgetRule, worst: &WorstCase, later: bool, recent: &R
     Ok(Need {
         aside,
         estimate: most,
-        later,
+        later: false,
     })
 }
 

@@ -349,6 +349,7 @@ impl Walk<'_, '_> {
             return Ok(());
         }
         self.seen.deep += 1;
+        work::look_at(value.get().len());
         let mut parser = serde_json::Deserializer::from_str(value.get());
         let walk = Walk {
             seen: self.seen,
